@@ -1,0 +1,4 @@
+package kernel
+
+// Best returns the fastest float32 set for this processor.
+func Best() *Set[float32] { return Portable[float32]() }
