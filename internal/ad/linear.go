@@ -1,0 +1,43 @@
+package ad
+
+import "hepmorph/internal/kernel"
+
+// linear is y = W x + b, row by row. W is (out, in), b (out) or nil.
+type linear[T kernel.Float] struct {
+	x, y Tensor
+	w, b *Param
+}
+
+// Linear records y = W x + b.
+func (p *Program[T]) Linear(x Tensor, w, b *Param) Tensor {
+	if w.Cols != x.Width {
+		panic("ad: linear: width of the input is not that of the weights")
+	}
+	y := p.New(w.Rows, x.Rep)
+	p.Add(&linear[T]{x: x, y: y, w: w, b: b})
+	return y
+}
+
+func (o *linear[T]) In() []Tensor { return []Tensor{o.x} }
+
+func (o *linear[T]) Forward(f *Frame[T]) {
+	var e kernel.Epilogue[T]
+	if o.b != nil {
+		e.Bias = f.W(o.b)
+	}
+	f.K.Mul(f.V(o.y), o.y.Stride(), f.W(o.w), o.w.LD, 1, f.V(o.x), o.x.Stride(), o.w.Rows, o.w.Cols, f.Panels(o.x), nil, e)
+}
+
+func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
+	np := f.Panels(o.x)
+	gy := f.G(o.y)
+	xt := f.Temp(np * kernel.Lanes * o.w.LD)
+	f.K.Transpose(xt, o.w.LD, kernel.Lanes*o.w.LD, f.V(o.x), o.x.Stride(), o.w.Cols, np)
+	f.K.GradW(f.DW(o.w), o.w.LD, gy, o.y.Stride(), xt, o.w.LD, kernel.Lanes*o.w.LD, o.w.Rows, o.w.Cols, np, nil)
+	if o.b != nil {
+		f.K.RowSum(f.DW(o.b), gy, o.y.Stride(), o.w.Rows, np)
+	}
+	if f.HasGrad(o.x) {
+		f.K.Mul(f.G(o.x), o.x.Stride(), f.W(o.w), 1, o.w.LD, gy, o.y.Stride(), o.w.Cols, o.w.Rows, np, nil, kernel.Epilogue[T]{Add: !fresh[0]})
+	}
+}

@@ -1,0 +1,155 @@
+package ad
+
+import "hepmorph/internal/kernel"
+
+// HasGrad says whether t carries a cotangent in this program.
+func (f *Frame[T]) HasGrad(t Tensor) bool { return f.prog.HasGrad(t) }
+
+// live is the part of t that real rows fill.
+func (f *Frame[T]) live(s []T, t Tensor) []T { return s[:f.Panels(t)*t.Stride()] }
+
+// Values returns the panels of t that real rows fill, and Cotangents theirs.
+func (f *Frame[T]) Values(t Tensor) []T     { return f.live(f.V(t), t) }
+func (f *Frame[T]) Cotangents(t Tensor) []T { return f.live(f.G(t), t) }
+
+// deposit adds src to the cotangent of t, or overwrites it when it is fresh.
+func (f *Frame[T]) deposit(t Tensor, src []T, fresh bool) {
+	if fresh {
+		copy(f.Cotangents(t), src)
+	} else {
+		f.K.Axpy(f.Cotangents(t), 1, src)
+	}
+}
+
+// An Activation is a point-wise function of the set of kernels.
+type Activation uint8
+
+const (
+	SiLU Activation = iota
+	GELU
+	Tanh
+)
+
+type activation[T kernel.Float] struct {
+	kind Activation
+	x, y Tensor
+}
+
+// Activate records y = f(x), point by point.
+func (p *Program[T]) Activate(kind Activation, x Tensor) Tensor {
+	y := p.New(x.Width, x.Rep)
+	p.Add(&activation[T]{kind: kind, x: x, y: y})
+	return y
+}
+
+func (o *activation[T]) In() []Tensor { return []Tensor{o.x} }
+
+func (o *activation[T]) Forward(f *Frame[T]) {
+	y, x := f.Values(o.y), f.Values(o.x)
+	switch o.kind {
+	case SiLU:
+		f.K.SiLU(y, x)
+	case GELU:
+		f.K.GELU(y, x)
+	case Tanh:
+		f.K.Tanh(y, x)
+	}
+}
+
+func (o *activation[T]) Backward(f *Frame[T], fresh []bool) {
+	if !f.HasGrad(o.x) {
+		return
+	}
+	dst := f.Cotangents(o.x)
+	if !fresh[0] {
+		dst = f.Temp(len(dst))[:len(dst)]
+	}
+	gy := f.Cotangents(o.y)
+	switch o.kind {
+	case SiLU:
+		f.K.SiLUGrad(dst, gy, f.Values(o.x))
+	case GELU:
+		f.K.GELUGrad(dst, gy, f.Values(o.x))
+	case Tanh:
+		f.K.TanhGrad(dst, gy, f.Values(o.y))
+	}
+	if !fresh[0] {
+		f.K.Axpy(f.Cotangents(o.x), 1, dst)
+	}
+}
+
+type add[T kernel.Float] struct{ a, b, y Tensor }
+
+// Sum2 records y = a + b, of equal shape.
+func (p *Program[T]) Sum2(a, b Tensor) Tensor {
+	if a.Width != b.Width || a.Rep != b.Rep {
+		panic("ad: sum of two tensors of different shape")
+	}
+	y := p.New(a.Width, a.Rep)
+	p.Add(&add[T]{a, b, y})
+	return y
+}
+
+func (o *add[T]) In() []Tensor { return []Tensor{o.a, o.b} }
+
+func (o *add[T]) Forward(f *Frame[T]) {
+	y, a, b := f.Values(o.y), f.Values(o.a), f.Values(o.b)
+	for i, v := range a {
+		y[i] = v + b[i]
+	}
+}
+
+func (o *add[T]) Backward(f *Frame[T], fresh []bool) {
+	for i, t := range [...]Tensor{o.a, o.b} {
+		if f.HasGrad(t) {
+			f.deposit(t, f.Cotangents(o.y), fresh[i])
+		}
+	}
+}
+
+type gatedAdd[T kernel.Float] struct{ x, h, g, y Tensor }
+
+// GatedAdd records y = x + g·h, point by point: the gated residual of adaLN-Zero.
+func (p *Program[T]) GatedAdd(x, h, g Tensor) Tensor {
+	if x.Width != h.Width || x.Width != g.Width || x.Rep != h.Rep || x.Rep != g.Rep {
+		panic("ad: gated sum of tensors of different shape")
+	}
+	y := p.New(x.Width, x.Rep)
+	p.Add(&gatedAdd[T]{x, h, g, y})
+	return y
+}
+
+func (o *gatedAdd[T]) In() []Tensor { return []Tensor{o.x, o.h, o.g} }
+
+func (o *gatedAdd[T]) Forward(f *Frame[T]) {
+	y, x, h, g := f.Values(o.y), f.Values(o.x), f.Values(o.h), f.Values(o.g)
+	for i, v := range x {
+		y[i] = v + g[i]*h[i]
+	}
+}
+
+func (o *gatedAdd[T]) Backward(f *Frame[T], fresh []bool) {
+	gy := f.Cotangents(o.y)
+	if f.HasGrad(o.x) {
+		f.deposit(o.x, gy, fresh[0])
+	}
+	f.depositProduct(o.h, gy, f.Values(o.g), fresh[1])
+	f.depositProduct(o.g, gy, f.Values(o.h), fresh[2])
+}
+
+// depositProduct adds a·b, point by point, to the cotangent of t.
+func (f *Frame[T]) depositProduct(t Tensor, a, b []T, fresh bool) {
+	if !f.HasGrad(t) {
+		return
+	}
+	d := f.Cotangents(t)
+	if fresh {
+		for i, v := range a {
+			d[i] = v * b[i]
+		}
+		return
+	}
+	for i, v := range a {
+		d[i] += v * b[i]
+	}
+}
