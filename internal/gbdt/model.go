@@ -1,0 +1,176 @@
+package gbdt
+
+import (
+	"math"
+
+	"hepmorph/internal/par"
+)
+
+// Loss is what the trees minimise.
+type Loss uint8
+
+const (
+	Logistic Loss = iota // y is 0 or 1; the margin is the log-odds
+	Squared              // y is any number; the margin estimates its mean
+)
+
+// node is one node of a tree in the form that prediction walks: the next node is left, or left+1 if the row's bin lies
+// above thr. off shifts bins by one so that "missing" (255) wraps round to 0 and goes left. A leaf leads to itself.
+type node struct {
+	left     int32
+	feat     uint16
+	thr, off uint8
+	depth    uint8
+}
+
+type featGain struct {
+	feat int
+	gain float64
+}
+
+// tree: value is used at leaves only.
+type tree struct {
+	nodes []node
+	value []float64
+	depth int
+	gain  []featGain // of its splits; summed into Model.gain
+}
+
+func splitNode(left int, s split) node {
+	n := node{left: int32(left), feat: uint16(s.feat), thr: s.bin}
+	if s.missLeft {
+		n.thr++
+		n.off = 1
+	}
+	return n
+}
+
+// A Model is a sum of trees. It is immutable and safe for concurrent use.
+type Model struct {
+	loss  Loss
+	base  float64
+	cuts  [][]float64 // of each feature
+	trees []tree
+	gain  []float64 // of each feature
+
+	// Rounds is the number of trees kept, ValidLoss the loss on the validation part at that number (NaN without one).
+	Rounds    int
+	ValidLoss float64
+}
+
+// Features returns the number of columns that the model was trained on.
+func (m *Model) Features() int { return len(m.cuts) }
+
+// Gain returns each feature's share of the loss reduction of all splits; the shares add up to 1 (0 without any split).
+func (m *Model) Gain() []float64 {
+	out := make([]float64, len(m.gain))
+	total := 0.0
+	for _, g := range m.gain {
+		total += g
+	}
+	if total > 0 {
+		for i, g := range m.gain {
+			out[i] = g / total
+		}
+	}
+	return out
+}
+
+// predictRows is how many rows are walked through one tree before the next: their bins stay in the first-level cache.
+const predictRows = 256
+
+// Margin writes the model's output for each row of cols ([feature][row]) to out: log-odds for Logistic, the mean for
+// Squared. NaN counts as missing. It panics if the number of columns or rows disagrees. threads 0 means GOMAXPROCS.
+func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
+	if len(cols) != len(m.cuts) {
+		panic("gbdt: bad number of columns")
+	}
+	for _, c := range cols {
+		if len(c) != len(out) {
+			panic("gbdt: bad number of rows")
+		}
+	}
+	par.For(threads, len(out), 16*predictRows, func(_, lo, hi int) {
+		buf := make([]uint8, len(cols)*predictRows)
+		for lo < hi {
+			n := min(predictRows, hi-lo)
+			for f, c := range cols {
+				cuts, b := m.cuts[f], buf[f*predictRows:(f+1)*predictRows]
+				for i, x := range c[lo : lo+n] {
+					b[i] = find(cuts, x)
+				}
+			}
+			sums := out[lo : lo+n]
+			for i := range sums {
+				sums[i] = m.base
+			}
+			for i := range m.trees {
+				m.trees[i].add(sums, buf)
+			}
+			lo += n
+		}
+	})
+}
+
+// add walks all rows through the tree; bin of feature f and row r is buf[f*predictRows+r].
+func (t *tree) add(sums []float64, buf []uint8) {
+	nodes, value := t.nodes, t.value
+	step := func(k int32, r int) int32 {
+		n := &nodes[k]
+		b := buf[int(n.feat)*predictRows+r] + n.off
+		if b > n.thr {
+			return n.left + 1
+		}
+		return n.left
+	}
+	r := 0
+	for ; r+4 <= len(sums); r += 4 { // four walks at a time hide each other's latency
+		var a, b, c, d int32
+		for range t.depth {
+			a, b, c, d = step(a, r), step(b, r+1), step(c, r+2), step(d, r+3)
+		}
+		sums[r] += value[a]
+		sums[r+1] += value[b]
+		sums[r+2] += value[c]
+		sums[r+3] += value[d]
+	}
+	for ; r < len(sums); r++ {
+		k := int32(0)
+		for range t.depth {
+			k = step(k, r)
+		}
+		sums[r] += value[k]
+	}
+}
+
+// leaf walks one row of packed bins.
+func (t *tree) leaf(b *bins, row int) int32 {
+	k := int32(0)
+	for {
+		n := &t.nodes[k]
+		if n.left == k {
+			return k
+		}
+		k = n.left
+		if b.at(int(n.feat), row)+n.off > n.thr {
+			k++
+		}
+	}
+}
+
+// Sigmoid is 1/(1+exp(-x)), without overflow.
+func Sigmoid(x float64) float64 {
+	if x >= 0 {
+		return 1 / (1 + math.Exp(-x))
+	}
+	e := math.Exp(x)
+	return e / (1 + e)
+}
+
+// Probability is Margin as a probability of class 1; for Logistic models.
+func (m *Model) Probability(cols [][]float64, out []float64, threads int) {
+	m.Margin(cols, out, threads)
+	for i, v := range out {
+		out[i] = Sigmoid(v)
+	}
+}
