@@ -59,7 +59,8 @@ type Set[T Float] struct {
 	// RowSum ADDS dst[u] += Σ_p Σ_e src[p][u][e], u < rows.
 	RowSum func(dst []T, src []T, sp, rows, np int)
 
-	// Element-wise maps over equal lengths; dst and x may be the same slice. Finite input gives finite output.
+	// Element-wise maps over equal lengths; dst and x may be the same slice. Finite input gives finite output: Exp ends at the largest
+	// number, Log takes what lies below the smallest normal number for it. NaN gives NaN.
 	Exp, Log, Tanh, Sigmoid, Softplus, SiLU, GELU func(dst, x []T)
 	// dst = gy · f'(x), at the input x of the forward map (TanhGrad: at its output y). dst may be gy.
 	TanhGrad, SiLUGrad, GELUGrad func(dst, gy, x []T)

@@ -10,8 +10,8 @@ func Portable[T Float]() *Set[T] {
 		GradW:             gradW[T],
 		Transpose:         transpose[T],
 		RowSum:            rowSum[T],
-		Exp:               elementwise[T](math.Exp),
-		Log:               elementwise[T](math.Log),
+		Exp:               elementwise[T](exp[T]),
+		Log:               elementwise[T](log[T]),
 		Tanh:              elementwise[T](math.Tanh),
 		Sigmoid:           elementwise[T](sigmoid),
 		Softplus:          elementwise[T](softplus),
@@ -47,41 +47,68 @@ func spanOf(spans []Span, i, k int) (int, int) {
 
 func mul[T Float](c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int, spans []Span, e Epilogue[T]) {
 	for p := range np {
-		for i := range m {
+		for i := 0; i < m; i += 2 {
 			lo, hi := spanOf(spans, i, k)
-			var acc [Lanes]T
-			if e.Bias != nil {
-				for l := range acc {
-					acc[l] = e.Bias[i]
+			rows := min(2, m-i)
+			var acc [2][Lanes]T
+			for r := range rows {
+				if e.Bias != nil {
+					for l := range acc[r] {
+						acc[r][l] = e.Bias[i+r]
+					}
 				}
-			}
-			out := c[p*cp+i*Lanes:][:Lanes]
-			if e.Add {
-				for l, v := range out {
-					acc[l] += v
-				}
-			}
-			for q := lo; q < hi; q++ {
-				w := a[i*rs+q*cs]
-				for l, v := range b[p*bp+q*Lanes:][:Lanes] {
-					acc[l] += w * v
-				}
-			}
-			if e.Act == ReLU {
-				for l, v := range acc {
-					acc[l] = max(v, 0)
-				}
-			}
-			if e.Gate != nil {
-				for l, v := range e.Gate[p*e.GateStride+i*Lanes:][:Lanes] {
-					if !(v > 0) {
-						acc[l] = 0
+				if e.Add {
+					for l, v := range c[p*cp+(i+r)*Lanes:][:Lanes] {
+						acc[r][l] += v
 					}
 				}
 			}
-			copy(out, acc[:])
+			if lo < hi {
+				multiplyRows(&acc, a[i*rs+lo*cs:], rs*(rows-1), cs, b[p*bp+lo*Lanes:p*bp+hi*Lanes], hi-lo)
+			}
+			for r := range rows {
+				e.store(c[p*cp+(i+r)*Lanes:][:Lanes], &acc[r], p, i+r)
+			}
 		}
 	}
+}
+
+// multiplyRows adds the products of two rows of a with the k rows of b, four lanes at a time so that the sums stay in registers.
+func multiplyRows[T Float](acc *[2][Lanes]T, a []T, rs, cs int, b []T, k int) {
+	for l := 0; l < Lanes; l += 4 {
+		s0, s1, s2, s3 := acc[0][l], acc[0][l+1], acc[0][l+2], acc[0][l+3]
+		t0, t1, t2, t3 := acc[1][l], acc[1][l+1], acc[1][l+2], acc[1][l+3]
+		for q := range k {
+			v := b[q*Lanes+l:][:4]
+			w, u := a[q*cs], a[q*cs+rs]
+			s0 += w * v[0]
+			s1 += w * v[1]
+			s2 += w * v[2]
+			s3 += w * v[3]
+			t0 += u * v[0]
+			t1 += u * v[1]
+			t2 += u * v[2]
+			t3 += u * v[3]
+		}
+		acc[0][l], acc[0][l+1], acc[0][l+2], acc[0][l+3] = s0, s1, s2, s3
+		acc[1][l], acc[1][l+1], acc[1][l+2], acc[1][l+3] = t0, t1, t2, t3
+	}
+}
+
+func (e *Epilogue[T]) store(out []T, acc *[Lanes]T, p, i int) {
+	if e.Act == ReLU {
+		for l, v := range acc {
+			acc[l] = max(v, 0)
+		}
+	}
+	if e.Gate != nil {
+		for l, v := range e.Gate[p*e.GateStride+i*Lanes:][:Lanes] {
+			if !(v > 0) {
+				acc[l] = 0
+			}
+		}
+	}
+	copy(out, acc[:])
 }
 
 func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span) {
@@ -94,9 +121,13 @@ func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, 
 		}
 		row := w[i*ld+lo : i*ld+hi]
 		for p := range np {
-			for e, g := range dy[p*dyp+i*Lanes:][:Lanes] {
-				for q, v := range xt[p*xtp+e*ldx+lo:][:len(row)] {
-					row[q] += g * v
+			g := dy[p*dyp+i*Lanes:][:Lanes]
+			for e := 0; e < Lanes; e += 4 {
+				x := xt[p*xtp+e*ldx+lo:]
+				x0, x1, x2, x3 := x[:len(row)], x[ldx:][:len(row)], x[2*ldx:][:len(row)], x[3*ldx:][:len(row)]
+				g0, g1, g2, g3 := g[e], g[e+1], g[e+2], g[e+3]
+				for q, v := range row {
+					row[q] = v + (g0*x0[q] + g1*x1[q]) + (g2*x2[q] + g3*x3[q])
 				}
 			}
 		}
@@ -141,6 +172,30 @@ func gradient[T Float](f func(float64) float64) func(dst, gy, x []T) {
 			dst[i] = gy[i] * T(f(float64(v)))
 		}
 	}
+}
+
+// exp ends at the largest T instead of overflowing.
+func exp[T Float](x float64) float64 {
+	if _, limit := limits[T](); x > math.Log(limit) {
+		return limit
+	}
+	return math.Exp(x)
+}
+
+// log takes what lies below the smallest normal T for that number.
+func log[T Float](x float64) float64 {
+	if smallest, _ := limits[T](); x < smallest {
+		return math.Log(smallest)
+	}
+	return math.Log(x)
+}
+
+// limits are the smallest normal and the largest T.
+func limits[T Float]() (smallest, largest float64) {
+	if T(1)+T(0x1p-30) == 1 {
+		return 0x1p-126, math.MaxFloat32
+	}
+	return 0x1p-1022, math.MaxFloat64
 }
 
 func sigmoid(x float64) float64 {

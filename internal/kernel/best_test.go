@@ -1,0 +1,3 @@
+package kernel
+
+func fastSets() []*Set[float32] { return nil }
