@@ -1,0 +1,358 @@
+// Package nn has the layers of networks, their initialisation, optimizers and schedules, on package ad.
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"hepmorph/internal/ad"
+	"hepmorph/internal/kernel"
+)
+
+// A MADE is a masked multilayer perceptron with ReLU units (arXiv 1502.03509): from a context of C numbers and D features in G groups it
+// computes P parameters for each feature, those of group g from the context and the groups before g alone. G = D is autoregressive, G = 2 a
+// coupling, G = 1 makes the parameters depend on the context only.
+//
+// Units are sorted by degree (the number of groups a unit may see), so that every mask is a range: a product skips what the mask makes zero,
+// and the inverse of a flow computes group by group the rows that just became known. Inside, features stand in the order of their groups.
+type MADE[T kernel.Float] struct {
+	C, D, P int
+	Groups  int
+	Feature []int // feature at each position
+	start   []int // first position of each group; Groups+1 entries
+	layers  []maskedLayer
+	names   string
+}
+
+type maskedLayer struct {
+	w, b      *ad.Param
+	in, out   int
+	degree    []int // of each output unit, ascending
+	first     []int // first output unit of degree >= g, g = 0..Groups
+	use       []int // inputs that units of degree g use: [0, use[g])
+	spans     []kernel.Span
+	backSpans []kernel.Span // for each block of inputs, the outputs that use it
+}
+
+// MADESettings describe a conditioner.
+type MADESettings struct {
+	Name    string
+	Context int
+	Group   []int // group of each feature, 0..G-1
+	Params  int   // numbers a feature
+	Hidden  []int // units of each hidden layer
+	Seed    uint64
+	// ZeroContext lists context numbers whose first-layer weights start at zero: the output does not depend on them yet.
+	ZeroContext []int
+	// ZeroOutput starts the last layer at zero.
+	ZeroOutput bool
+}
+
+// NewMADE adds the parameters of a conditioner to ps and initialises them uniformly in ±1/√(inputs), as PyTorch's linear layers.
+func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
+	m := &MADE[T]{C: s.Context, D: len(s.Group), P: s.Params, names: s.Name}
+	for _, g := range s.Group {
+		m.Groups = max(m.Groups, g+1)
+	}
+	for g := range m.Groups {
+		m.start = append(m.start, len(m.Feature))
+		for f, k := range s.Group {
+			if k == g {
+				m.Feature = append(m.Feature, f)
+			}
+		}
+		if len(m.Feature) == m.start[g] {
+			panic("nn: a group without features")
+		}
+	}
+	m.start = append(m.start, m.D)
+
+	inDegree := make([]int, m.C, m.C+m.D) // an input may be used by units of degree >= its own
+	var group []int // of each position
+	for g := range m.Groups {
+		for range m.start[g+1] - m.start[g] {
+			inDegree = append(inDegree, g+1)
+			group = append(group, g)
+		}
+	}
+	for l, n := range append(append([]int(nil), s.Hidden...), m.D*m.P) {
+		degree := make([]int, n)
+		for i := range degree {
+			if l == len(s.Hidden) {
+				degree[i] = group[i/m.P]
+			} else {
+				degree[i] = i * m.Groups / n
+			}
+		}
+		m.layers = append(m.layers, newMaskedLayer(ps, fmt.Sprintf("%s.%d", s.Name, l), inDegree, degree, m.Groups, s.Seed))
+		inDegree = degree
+	}
+	first := m.layers[0]
+	for _, c := range s.ZeroContext {
+		for i := range first.out {
+			ps.Row(first.w, i)[c] = 0
+		}
+	}
+	if s.ZeroOutput {
+		last := m.layers[len(m.layers)-1]
+		ps.Constant(last.w, 0)
+		ps.Constant(last.b, 0)
+	}
+	return m
+}
+
+func newMaskedLayer[T kernel.Float](ps *ad.Params[T], name string, in, out []int, groups int, seed uint64) maskedLayer {
+	l := maskedLayer{in: len(in), out: len(out), degree: out}
+	l.w = ps.Matrix(name+".weight", l.out, l.in)
+	l.b = ps.Vector(name+".bias", l.out)
+	ps.SetMask(l.w, func(i, j int) bool { return in[j] <= out[i] })
+	bound := 1 / math.Sqrt(float64(max(l.in, 1)))
+	ps.Uniform(l.w, bound, seed)
+	ps.Uniform(l.b, bound, seed)
+	for g := range groups + 1 {
+		n := 0
+		for n < l.out && out[n] < g {
+			n++
+		}
+		l.first = append(l.first, n)
+		k := 0
+		for k < l.in && in[k] <= g {
+			k++
+		}
+		l.use = append(l.use, k)
+	}
+	for b := 0; b < l.out; b += kernel.Block {
+		last := out[min(b+kernel.Block, l.out)-1]
+		l.spans = append(l.spans, kernel.Span{Hi: int32(l.use[last])})
+	}
+	for b := 0; b < l.in; b += kernel.Block {
+		lo := 0
+		for lo < l.out && out[lo] < in[b] {
+			lo++
+		}
+		l.backSpans = append(l.backSpans, kernel.Span{Lo: int32(lo), Hi: int32(l.out)})
+	}
+	return l
+}
+
+// Import replaces the parameters by those of a dense network whose hidden units stand in another order. Unit i of hidden layer l is unit
+// hidden[l][i] there; input i is inputs[i] there; output row i is outputs[i] there. weight(l) is (out, in) row-major, bias(l) has out numbers.
+func (m *MADE[T]) Import(ps *ad.Params[T], inputs []int, hidden [][]int, outputs []int, weight, bias func(layer int) []float32) error {
+	in := inputs
+	for l, layer := range m.layers {
+		out := outputs
+		if l < len(m.layers)-1 {
+			out = hidden[l]
+		}
+		w, b := weight(l), bias(l)
+		if len(w) != layer.out*layer.in || len(b) != layer.out {
+			return fmt.Errorf("nn: could not import layer %d of %s: %d weights and %d biases, expected %d×%d and %d", l, m.names, len(w), len(b), layer.out, layer.in, layer.out)
+		}
+		for i := range layer.out {
+			row := ps.Row(layer.w, i)
+			for j := range row {
+				row[j] = T(w[out[i]*layer.in+in[j]])
+				if ps.Mask[layer.w.Off+i*layer.w.LD+j] == 0 {
+					row[j] = 0
+				}
+			}
+			ps.Row(layer.b, i)[0] = T(b[out[i]])
+		}
+		in = out
+	}
+	return nil
+}
+
+// Layers is the number of linear layers, hidden ones and the output.
+func (m *MADE[T]) Layers() int { return len(m.layers) }
+
+// Degrees of the units of a hidden layer, ascending.
+func (m *MADE[T]) Degrees(layer int) []int { return m.layers[layer].degree }
+
+// Start is the first position of group g; Start(Groups) is D.
+func (m *MADE[T]) Start(g int) int { return m.start[g] }
+
+// State is what a MADE keeps in a program between forward and backward: its input (context, features in group order), hidden units
+// and parameters.
+type State struct {
+	Input  ad.Tensor
+	hidden []ad.Tensor
+	Theta  ad.Tensor
+}
+
+// NewState reserves memory in a program.
+func (m *MADE[T]) NewState(p *ad.Program[T]) State {
+	s := State{Input: p.Keep(m.C+m.D, 1)}
+	for _, l := range m.layers[:len(m.layers)-1] {
+		s.hidden = append(s.hidden, p.Keep(l.out, 1))
+	}
+	s.Theta = p.Keep(m.D*m.P, 1)
+	return s
+}
+
+// Fill copies the context and, if x is not nil, the features (in their own order) into the state's input.
+func (m *MADE[T]) Fill(f *ad.Frame[T], s State, c, x []T) {
+	const n = kernel.Lanes
+	in := f.V(s.Input)
+	w := (m.C + m.D) * n
+	for p := range f.Panels(s.Input) {
+		copy(in[p*w:][:m.C*n], c[p*m.C*n:])
+		if x == nil {
+			continue
+		}
+		for i, k := range m.Feature {
+			copy(in[p*w+(m.C+i)*n:][:n], x[(p*m.D+k)*n:])
+		}
+	}
+}
+
+func (m *MADE[T]) values(f *ad.Frame[T], s State, l int) ([]T, int) {
+	t := s.Theta
+	switch {
+	case l < 0:
+		t = s.Input
+	case l < len(s.hidden):
+		t = s.hidden[l]
+	}
+	return f.V(t), t.Stride()
+}
+
+// Forward computes all parameters from a filled state.
+func (m *MADE[T]) Forward(f *ad.Frame[T], s State) {
+	np := f.Panels(s.Input)
+	for l := range m.layers {
+		q := &m.layers[l]
+		x, xs := m.values(f, s, l-1)
+		y, ys := m.values(f, s, l)
+		e := kernel.Epilogue[T]{Bias: f.W(q.b), Act: m.act(l)}
+		f.K.Mul(y, ys, f.W(q.w), q.w.LD, 1, x, xs, q.out, q.in, np, q.spans, e)
+	}
+}
+
+func (m *MADE[T]) act(l int) kernel.Act {
+	if l < len(m.layers)-1 {
+		return kernel.ReLU
+	}
+	return kernel.Identity
+}
+
+// ForwardGroup computes the parameters of group g, whose inputs are known, from what earlier calls for 0..g-1 left in the state.
+func (m *MADE[T]) ForwardGroup(f *ad.Frame[T], s State, g int) {
+	np := f.Panels(s.Input)
+	for l := range m.layers {
+		q := &m.layers[l]
+		lo, hi := q.first[g], q.first[g+1]
+		if lo == hi {
+			continue
+		}
+		x, xs := m.values(f, s, l-1)
+		y, ys := m.values(f, s, l)
+		e := kernel.Epilogue[T]{Bias: f.W(q.b)[lo:], Act: m.act(l)}
+		f.K.Mul(y[lo*kernel.Lanes:], ys, f.W(q.w)[lo*q.w.LD:], q.w.LD, 1, x, xs, hi-lo, q.use[g], np, nil, e)
+	}
+}
+
+// A Cotangent holds the gradients of a backward pass in scratch memory: of the parameters (to be filled by the caller), the hidden units and
+// the input.
+type Cotangent[T kernel.Float] struct {
+	Theta []T // (D·P) units
+	Input []T // (C+D) units
+	hid   [8][]T
+}
+
+// NewCotangent takes scratch memory of the frame.
+func (m *MADE[T]) NewCotangent(f *ad.Frame[T], s State) Cotangent[T] {
+	np := f.Panels(s.Input)
+	c := Cotangent[T]{Theta: f.Temp(np * s.Theta.Stride()), Input: f.Temp(np * s.Input.Stride())}
+	for l, t := range s.hidden {
+		c.hid[l] = f.Temp(np * t.Stride())
+	}
+	return c
+}
+
+func (m *MADE[T]) cotangent(c *Cotangent[T], s State, l int) ([]T, int) {
+	switch {
+	case l < 0:
+		return c.Input, s.Input.Stride()
+	case l < len(s.hidden):
+		return c.hid[l], s.hidden[l].Stride()
+	}
+	return c.Theta, s.Theta.Stride()
+}
+
+// Backward takes c.Theta, adds the weight gradients and fills c.Input: the features' part, and the context's if context is set.
+func (m *MADE[T]) Backward(f *ad.Frame[T], s State, c *Cotangent[T], context bool) {
+	np := f.Panels(s.Input)
+	for l := len(m.layers) - 1; l >= 0; l-- {
+		q := &m.layers[l]
+		m.weights(f, s, c, l)
+		gy, gys := m.cotangent(c, s, l)
+		gx, gxs := m.cotangent(c, s, l-1)
+		if l > 0 {
+			h, hs := m.values(f, s, l-1)
+			f.K.Mul(gx, gxs, f.W(q.w), 1, q.w.LD, gy, gys, q.in, q.out, np, q.backSpans, kernel.Epilogue[T]{Gate: h, GateStride: hs})
+			continue
+		}
+		if context {
+			f.K.Mul(gx, gxs, f.W(q.w), 1, q.w.LD, gy, gys, q.in, q.out, np, q.backSpans, kernel.Epilogue[T]{})
+		} else {
+			f.K.Mul(gx[m.C*kernel.Lanes:], gxs, f.W(q.w)[m.C:], 1, q.w.LD, gy, gys, m.D, q.out, np, nil, kernel.Epilogue[T]{})
+		}
+	}
+}
+
+func (m *MADE[T]) weights(f *ad.Frame[T], s State, c *Cotangent[T], l int) {
+	const n = kernel.Lanes
+	np := f.Panels(s.Input)
+	q := &m.layers[l]
+	x, xs := m.values(f, s, l-1)
+	gy, gys := m.cotangent(c, s, l)
+	xt := f.Temp(np * n * q.w.LD)
+	f.K.Transpose(xt, q.w.LD, n*q.w.LD, x, xs, q.in, np)
+	f.K.GradW(f.DW(q.w), q.w.LD, gy, gys, xt, q.w.LD, n*q.w.LD, q.out, q.in, np, q.spans)
+	f.K.RowSum(f.DW(q.b), gy, gys, q.out, np)
+}
+
+// BackwardGroup carries the cotangents of the parameters of groups >= g down to the features of group g-1, in the mirror of ForwardGroup: it
+// must be called for g = Groups-1, ..., 1 (and 0 before BackwardWeights, which needs the hidden units of every degree), each after c.Theta of
+// group g was filled. Positions of group g-1 in c.Input are then complete.
+func (m *MADE[T]) BackwardGroup(f *ad.Frame[T], s State, c *Cotangent[T], g int) {
+	const n = kernel.Lanes
+	np := f.Panels(s.Input)
+	for l := len(m.layers) - 1; l >= 0; l-- {
+		q := &m.layers[l]
+		gy, gys := m.cotangent(c, s, l)
+		gx, gxs := m.cotangent(c, s, l-1)
+		lo, hi := 0, 0 // inputs of the layer to be done now
+		if l > 0 {
+			below := &m.layers[l-1]
+			lo, hi = below.first[g], below.first[g+1]
+		} else if g > 0 {
+			lo, hi = m.C+m.start[g-1], m.C+m.start[g]
+		}
+		if lo == hi {
+			continue
+		}
+		from := q.first[g]
+		var e kernel.Epilogue[T]
+		if l > 0 {
+			h, hs := m.values(f, s, l-1)
+			e.Gate, e.GateStride = h[lo*n:], hs
+		}
+		f.K.Mul(gx[lo*n:], gxs, f.W(q.w)[from*q.w.LD+lo:], 1, q.w.LD, gy[from*n:], gys, hi-lo, q.out-from, np, nil, e)
+	}
+}
+
+// BackwardWeights adds the weight gradients after BackwardGroup was called for every group.
+func (m *MADE[T]) BackwardWeights(f *ad.Frame[T], s State, c *Cotangent[T]) {
+	for l := len(m.layers) - 1; l >= 0; l-- {
+		m.weights(f, s, c, l)
+	}
+}
+
+// BackwardContext fills the context's part of c.Input after BackwardGroup was called for every group.
+func (m *MADE[T]) BackwardContext(f *ad.Frame[T], s State, c *Cotangent[T]) {
+	q := &m.layers[0]
+	gy, gys := m.cotangent(c, s, 0)
+	f.K.Mul(c.Input, s.Input.Stride(), f.W(q.w), 1, q.w.LD, gy, gys, m.C, q.out, f.Panels(s.Input), nil, kernel.Epilogue[T]{})
+}
