@@ -43,6 +43,7 @@ var layouts = map[Layout]layout{
 // branch is a branch and how it is filled: one value an event, or one for each element of a collection.
 type branch struct {
 	name    string
+	title   string // documentation, may be empty
 	elem    rootio.Elem
 	form    rootio.Form
 	counter string
