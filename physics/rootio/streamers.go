@@ -1,0 +1,58 @@
+package rootio
+
+import (
+	"sync"
+
+	"go-hep.org/x/hep/groot/rbytes"
+	"go-hep.org/x/hep/groot/rdict"
+	"go-hep.org/x/hep/groot/riofs"
+)
+
+var registerOnce sync.Once
+
+// registerStreamers adds what the decoder's registry of class layouts lacks, once for the process.
+func registerStreamers() {
+	registerOnce.Do(func() {
+		// A file of an old ROOT makes the encoder look for version 2 of this class, which has the same members.
+		if si, err := rdict.StreamerInfos.StreamerInfo("TAttMarker", -1); err == nil {
+			rdict.StreamerInfos.Add(rdict.NewCxxStreamerInfo("TAttMarker", 2, uint32(si.CheckSum()), si.Elements()))
+		}
+	})
+}
+
+// renamed hides the name of a streamer info while it is being registered: the encoder leaves out classes whose name is in its
+// list of built-in ones. ROOT and uproot know those classes; jsroot doesn't and would read x[n] arrays wrong without a word.
+type renamed struct {
+	*rdict.StreamerInfo
+	registered bool
+}
+
+func (r *renamed) Name() string {
+	if !r.registered {
+		return "__" + r.StreamerInfo.Name()
+	}
+	return r.StreamerInfo.Name()
+}
+
+var _ rbytes.StreamerInfo = (*renamed)(nil)
+
+// treeClasses are those that a tree brings into a file.
+var treeClasses = []string{
+	"TLeaf", "TLeafF", "TLeafI", "TLeafL", "TLeafD", "TLeafO", "TLeafS", "TLeafB", "TLeafC", "TLeafG",
+	"TLeafF16", "TLeafD32", "TLeafElement", "TBranchElement", "TBranch", "TAttMarker",
+}
+
+// describeTrees puts the layouts of the classes of a tree into a file. It must run before the tree's writer is made.
+func describeTrees(f *riofs.File) {
+	for _, name := range treeClasses {
+		si, err := rdict.StreamerInfos.StreamerInfo(name, -1)
+		if err != nil {
+			continue // not a class that the encoder can write
+		}
+		if c, ok := si.(*rdict.StreamerInfo); ok {
+			r := &renamed{StreamerInfo: c}
+			f.RegisterStreamer(r)
+			r.registered = true
+		}
+	}
+}
