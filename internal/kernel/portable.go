@@ -114,11 +114,11 @@ func (e *Epilogue[T]) store(out []T, acc *[Lanes]T, p, i int) {
 func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span) {
 	for i := range m {
 		lo, hi := spanOf(spans, i, k)
-		lo &^= 15
-		hi = min((hi+15)&^15, ld, ldx)
 		if hi <= lo {
 			continue
 		}
+		lo &^= 15
+		hi = min((hi+15)&^15, ld, ldx)
 		row := w[i*ld+lo : i*ld+hi]
 		for p := range np {
 			g := dy[p*dyp+i*Lanes:][:Lanes]

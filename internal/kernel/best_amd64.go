@@ -1,0 +1,27 @@
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// fastSets are the assembly sets that this processor runs, fastest first.
+func fastSets() []*Set[float32] {
+	var sets []*Set[float32]
+	x := &cpu.X86
+	if x.HasAVX2 && x.HasFMA && x.HasBMI2 {
+		if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL {
+			sets = append(sets, avx512.set("avx512"))
+		}
+		sets = append(sets, avx2.set("avx2"))
+	}
+	return sets
+}
+
+// set starts from the portable kernels, which serve where there is no assembly.
+func (s isa) set(name string) *Set[float32] {
+	k := Portable[float32]()
+	k.Name = name
+	k.Mul = s.mul
+	k.GradW = s.gradW
+	k.Transpose = s.transpose
+	k.RowSum = s.rowSum
+	return k
+}

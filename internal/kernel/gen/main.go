@@ -1,0 +1,33 @@
+// Command gen writes the assembly of package kernel: the same kernels for AVX-512 and for AVX2 with FMA.
+//
+//	go run . -isa AVX512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	name := flag.String("isa", "", "AVX512 or AVX2")
+	flag.Parse()
+	switch *name {
+	case "AVX512":
+		isa = &machine{name: *name, width: 16, wide: true}
+	case "AVX2":
+		isa = &machine{name: *name, width: 8}
+	default:
+		fmt.Fprintf(os.Stderr, "gen: unknown instruction set %q: take AVX512 or AVX2\n", *name)
+		os.Exit(2)
+	}
+	isa.product()
+	isa.weightGradient(32)
+	isa.weightGradient(16)
+	isa.transpose()
+	isa.rowSum()
+	isa.peak()
+	Generate()
+}

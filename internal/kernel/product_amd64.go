@@ -1,0 +1,244 @@
+package kernel
+
+import "unsafe"
+
+// An isa is a set of assembly kernels. The wrappers below check lengths once and hand pointers over; which assembly runs is a direct
+// call behind a branch, so that nothing escapes to the heap.
+type isa uint8
+
+const (
+	avx2 isa = iota
+	avx512
+)
+
+// width is the number of float32 numbers in a vector.
+func (s isa) width() int {
+	if s == avx512 {
+		return 16
+	}
+	return 8
+}
+
+// mulTask and gradTask are read, and used up, by the assembly: gen/product.go has their offsets. Distances are in bytes. The cursors
+// are no pointers for the garbage collector, since they run past the ends.
+type mulTask struct {
+	a, c, bias, gate, spans, b unsafe.Pointer
+	rs, cs, k, m, flags        int
+	cursors                    [5]uintptr
+}
+
+const (
+	mulAdd = 1 << iota
+	mulReLU
+)
+
+type gradTask struct {
+	w, dy, xt                unsafe.Pointer
+	ld, dyp, ldx, xtp, np, m int
+	cursors                  [2]uintptr
+}
+
+// at is a pointer to element i, which may be one past the end.
+func at(s []float32, i int) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i)
+}
+
+func ptr(s []float32, i int) *float32 { return (*float32)(at(s, i)) }
+
+func need(s []float32, n int) {
+	if len(s) < n {
+		panic("kernel: slice too short")
+	}
+}
+
+// needPanels checks np panels of rows rows at a stride.
+func needPanels(s []float32, stride, rows, np int) {
+	if stride < 0 || rows < 0 {
+		panic("kernel: negative size")
+	}
+	if np > 0 && rows > 0 {
+		need(s, (np-1)*stride+rows*Lanes)
+	}
+}
+
+func needSpans(spans []Span, m, k int) {
+	if spans == nil {
+		return
+	}
+	if len(spans) < (m+Block-1)/Block {
+		panic("kernel: too few spans")
+	}
+	for _, s := range spans[:(m+Block-1)/Block] {
+		if s.Lo < 0 || s.Hi < s.Lo || int(s.Hi) > k {
+			panic("kernel: span out of range")
+		}
+	}
+}
+
+// chunk is the size in numbers of the part of the weights that one round over the panels uses: it stays in the level-2 cache.
+const chunk = 1 << 16
+
+func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp int, m, k, np int, spans []Span, e Epilogue[float32]) {
+	if m <= 0 || np <= 0 {
+		return
+	}
+	needPanels(c, cp, m, np)
+	needSpans(spans, m, k)
+	if k > 0 {
+		needPanels(b, bp, k, np)
+		if rs < 0 || cs < 0 {
+			panic("kernel: negative stride")
+		}
+		need(a, (m-1)*rs+(k-1)*cs+1)
+	}
+	if e.Bias != nil {
+		need(e.Bias, m)
+	}
+	if e.Gate != nil {
+		needPanels(e.Gate, e.GateStride, m, np)
+	}
+	flags := 0
+	if e.Add {
+		flags |= mulAdd
+	}
+	if e.Act == ReLU {
+		flags |= mulReLU
+	}
+	rows := m
+	if np > 1 && m*k > 2*chunk {
+		rows = max(chunk/k&^(Block-1), Block)
+	}
+	for i := 0; i < m; i += rows {
+		for p := range np {
+			t := mulTask{a: at(a, i*rs), b: at(b, p*bp), c: at(c, p*cp+i*Lanes), rs: 4 * rs, cs: 4 * cs, k: k, m: min(rows, m-i), flags: flags}
+			if e.Bias != nil {
+				t.bias = at(e.Bias, i)
+			}
+			if e.Gate != nil {
+				t.gate = at(e.Gate, p*e.GateStride+i*Lanes)
+			}
+			if spans != nil {
+				t.spans = unsafe.Pointer(&spans[i/Block])
+			}
+			if s == avx512 {
+				mulAVX512((*byte)(unsafe.Pointer(&t)))
+			} else {
+				mulAVX2((*byte)(unsafe.Pointer(&t)))
+			}
+		}
+	}
+}
+
+func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, k, np int, spans []Span) {
+	if m <= 0 || np <= 0 {
+		return
+	}
+	if ld&15 != 0 || ldx&15 != 0 || k > ld || k > ldx {
+		panic("kernel: row lengths of a weight gradient are multiples of 16 that hold all columns")
+	}
+	need(w, m*ld)
+	needPanels(dy, dyp, m, np)
+	need(xt, (np-1)*xtp+Lanes*ldx)
+	needSpans(spans, m, k)
+	t := gradTask{ld: 4 * ld, dyp: 4 * dyp, ldx: 4 * ldx, xtp: 4 * xtp}
+	for lo := 0; lo < k; lo += 32 {
+		hi := min(lo+32, (k+15)&^15)
+		if spans == nil {
+			s.gradColumns(&t, w, ld, dy, xt, lo, hi, 0, m, np)
+			continue
+		}
+		// runs of blocks that use the same columns of these
+		for i := 0; i < m; {
+			from, to := columns(spans[i/Block], lo, hi)
+			j := i + Block
+			for ; j < m; j += Block {
+				if f, g := columns(spans[j/Block], lo, hi); f != from || g != to {
+					break
+				}
+			}
+			j = min(j, m)
+			s.gradColumns(&t, w, ld, dy, xt, from, to, i, j, np)
+			i = j
+		}
+	}
+}
+
+// columns is the part of [lo,hi) that a span, rounded out to multiples of 16, covers.
+func columns(s Span, lo, hi int) (int, int) {
+	if s.Hi <= s.Lo {
+		return lo, lo
+	}
+	from, to := max(lo, int(s.Lo)&^15), min(hi, (int(s.Hi)+15)&^15)
+	return from, max(from, to)
+}
+
+// gradColumns adds the gradient of the columns [lo,hi), 16 or 32 of them, in the rows [i,j).
+func (s isa) gradColumns(t *gradTask, w []float32, ld int, dy, xt []float32, lo, hi, i, j, np int) {
+	if hi <= lo {
+		return
+	}
+	t.w, t.dy, t.xt, t.np, t.m = at(w, i*ld+lo), at(dy, i*Lanes), at(xt, lo), np, j-i
+	task := (*byte)(unsafe.Pointer(t))
+	switch full := hi-lo == 32; {
+	case full && s == avx512:
+		gradFullAVX512(task)
+	case full:
+		gradFullAVX2(task)
+	case s == avx512:
+		gradHalfAVX512(task)
+	default:
+		gradHalfAVX2(task)
+	}
+}
+
+func (s isa) transpose(dst []float32, ld, dp int, src []float32, sp, rows, np int) {
+	if np <= 0 || ld <= 0 {
+		return
+	}
+	if ld&15 != 0 || rows > ld {
+		panic("kernel: the row length of a transpose is a multiple of 16 that holds all rows")
+	}
+	needPanels(src, sp, rows, np)
+	need(dst, (np-1)*dp+Lanes*ld)
+	for p := range np {
+		for u := 0; u < ld; u += 16 {
+			to, from := ptr(dst, p*dp+u), ptr(src, p*sp+min(u, max(rows, 0))*Lanes)
+			if s == avx512 {
+				transpose16AVX512(to, 4*ld, from, rows-u)
+			} else {
+				transpose16AVX2(to, 4*ld, from, rows-u)
+			}
+		}
+	}
+}
+
+func (s isa) rowSum(dst, src []float32, sp, rows, np int) {
+	if rows <= 0 || np <= 0 {
+		return
+	}
+	need(dst, rows)
+	needPanels(src, sp, rows, np)
+	groups := rows / s.width()
+	if s == avx512 {
+		rowSumAVX512(ptr(dst, 0), ptr(src, 0), 4*sp, groups, np)
+	} else {
+		rowSumAVX2(ptr(dst, 0), ptr(src, 0), 4*sp, groups, np)
+	}
+	for u := groups * s.width(); u < rows; u++ {
+		dst[u] += s.sum(src[u*Lanes:], sp, np)
+	}
+}
+
+// sum adds a row of all panels.
+func (s isa) sum(src []float32, sp, np int) float32 {
+	var a [8]float32
+	for p := range np {
+		row := (*[Lanes]float32)(src[p*sp:])
+		for l := 0; l < Lanes; l += 8 {
+			for i := range a {
+				a[i] += row[l+i]
+			}
+		}
+	}
+	return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]))
+}
