@@ -3,6 +3,7 @@ package rootio
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"go-hep.org/x/hep/groot/root"
 	"go-hep.org/x/hep/groot/rtree"
@@ -197,6 +198,23 @@ func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int
 			index[b.Name] = i
 		}
 	}
+	// The decoder wants a counter before the arrays that it counts.
+	counts := map[string]bool{}
+	for _, name := range names {
+		if i, ok := index[name]; ok && branches[i].Counter != "" {
+			counts[branches[i].Counter] = true
+		}
+	}
+	names = slices.Clone(names)
+	slices.SortStableFunc(names, func(a, b string) int {
+		if counts[a] == counts[b] {
+			return 0
+		}
+		if counts[a] {
+			return -1
+		}
+		return 1
+	})
 	vars := make([]rtree.ReadVar, 0, len(names))
 	cols := make([]*accum, 0, len(names))
 	for _, name := range names {

@@ -28,16 +28,28 @@ func guarded(op, file, object string, f func() error) (err error) {
 			return
 		}
 		why := fmt.Sprint(r)
-		err = &Error{Op: op, File: file, Object: object, Kind: panicKind(why), Why: "the decoder stopped: " + why}
+		err = &Error{Op: op, File: file, Object: object, Kind: panicKind(why), Why: "the decoder stopped: " + brief(why)}
 	}()
 	return f()
+}
+
+// brief cuts a text of the decoder, which may spell out a class in full.
+func brief(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if i := strings.Index(s, " struct {"); i > 0 {
+		s = s[:i] + " struct"
+	}
+	if len(s) > 240 {
+		s = s[:240] + "..."
+	}
+	return s
 }
 
 // panicKind tells a class that is not supported from damage, by the decoder's text.
 func panicKind(why string) error {
 	for _, s := range []string{
 		"no streamer", "not implemented", "not supported", "could not find streamer", "NumField of non-struct", "no leaf for",
-		"unknown C++", "could not find type", "interface conversion", "Elem of invalid type", "not yet", "could not find read-streamer",
+		"unknown C++", "invalid reflect type", "could not build element", "reflect:", "could not find type", "interface conversion", "Elem of invalid type", "not yet", "could not find read-streamer",
 	} {
 		if strings.Contains(why, s) {
 			return ErrUnsupported
@@ -326,7 +338,7 @@ var elemOf = map[reflect.Kind]Elem{
 // reinterpreted without a word.
 func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 	rt := leaf.Type()
-	br.Type = rt.String()
+	br.Type = brief(rt.String())
 	if leaf.IsUnsigned() {
 		switch rt.Kind() {
 		case reflect.Int8:
@@ -408,7 +420,7 @@ func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 	}
 	if br.Kind.Elem == NoElem {
 		br.Kind = Kind{}
-		br.Why = "values of type " + strings.TrimPrefix(ref.rtype.String(), "*") + " can't be columns"
+		br.Why = brief("values of type "+ref.rtype.String()) + " can't be columns"
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"go-hep.org/x/hep/groot/rbytes"
 	"go-hep.org/x/hep/groot/rdict"
 	"go-hep.org/x/hep/groot/riofs"
+	"go-hep.org/x/hep/groot/rmeta"
 )
 
 var registerOnce sync.Once
@@ -16,6 +17,25 @@ func registerStreamers() {
 		// A file of an old ROOT makes the encoder look for version 2 of this class, which has the same members.
 		if si, err := rdict.StreamerInfos.StreamerInfo("TAttMarker", -1); err == nil {
 			rdict.StreamerInfos.Add(rdict.NewCxxStreamerInfo("TAttMarker", 2, uint32(si.CheckSum()), si.Elements()))
+		}
+		// RDataFrame writes columns of its own vector class without saying what that is: it streams like std::vector.
+		for _, v := range []struct {
+			cxx  string
+			elem rmeta.Enum
+		}{
+			{"bool", rmeta.Bool}, {"char", rmeta.Int8}, {"signed char", rmeta.Int8}, {"unsigned char", rmeta.Uint8}, {"short", rmeta.Int16},
+			{"unsigned short", rmeta.Uint16}, {"int", rmeta.Int32}, {"unsigned int", rmeta.Uint32}, {"long", rmeta.Int64}, {"Long64_t", rmeta.Int64},
+			{"unsigned long", rmeta.Uint64}, {"ULong64_t", rmeta.Uint64}, {"float", rmeta.Float32}, {"double", rmeta.Float64},
+		} {
+			for _, class := range []string{
+				"ROOT::VecOps::RVec<" + v.cxx + ">",
+				"vector<" + v.cxx + ",ROOT::Detail::VecOps::RAdoptAllocator<" + v.cxx + "> >",
+			} {
+				this := rdict.NewStreamerSTL("This", rmeta.STLvector, v.elem)
+				for version := range int32(13) {
+					rdict.StreamerInfos.Add(rdict.NewCxxStreamerInfo(class, version, 0, []rbytes.StreamerElement{this}))
+				}
+			}
 		}
 	})
 }
