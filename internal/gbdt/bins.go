@@ -29,14 +29,14 @@ func find(cuts []float64, x float64) uint8 {
 		return missingBin
 	}
 	lo, n := 0, len(cuts)
-	for n > 0 {
-		half := n >> 1
-		if cuts[lo+half] <= x {
-			lo += half + 1
-			n -= half + 1
-		} else {
-			n = half
+	for n > 0 { // without a branch on the comparison
+		half := (n + 1) >> 1
+		next := lo + half
+		if cuts[next-1] > x {
+			next = lo
 		}
+		lo = next
+		n -= half
 	}
 	return uint8(lo)
 }

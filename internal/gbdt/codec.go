@@ -114,9 +114,9 @@ func (m *Model) UnmarshalBinary(data []byte) error {
 			return fail("tree %d: %d nodes", k, n)
 		}
 		t := tree{nodes: make([]node, n), value: make([]float64, n)}
-		seen := make([]bool, n)
+		seen, depth := make([]bool, n), make([]uint8, n)
 		for i := range t.nodes {
-			nd := node{left: int32(r.u32()), feat: r.u16(), thr: r.u8(), off: r.u8(), depth: t.nodes[i].depth}
+			nd := node{left: int32(r.u32()), feat: r.u16(), thr: r.u8(), off: r.u8()}
 			t.value[i] = r.f64()
 			leaf := int(nd.left) == i
 			switch {
@@ -124,15 +124,15 @@ func (m *Model) UnmarshalBinary(data []byte) error {
 				return fail("tree %d: node %d: feature %d, offset %d, value %g", k, i, nd.feat, nd.off, t.value[i])
 			case leaf && (nd.thr != 255 || nd.off != 0):
 				return fail("tree %d: node %d: a leaf with threshold %d", k, i, nd.thr)
-			case !leaf && (int(nd.left) < i || int(nd.left)+1 >= int(n) || nd.depth >= 64 || seen[nd.left] || seen[nd.left+1] || nd.thr == 255):
+			case !leaf && (int(nd.left) < i || int(nd.left)+1 >= int(n) || depth[i] >= 64 || seen[nd.left] || seen[nd.left+1] || nd.thr == 255):
 				return fail("tree %d: node %d: children at %d", k, i, nd.left)
 			}
 			if !leaf {
 				seen[nd.left], seen[nd.left+1] = true, true
-				t.nodes[nd.left].depth, t.nodes[nd.left+1].depth = nd.depth+1, nd.depth+1
+				depth[nd.left], depth[nd.left+1] = depth[i]+1, depth[i]+1
 			}
 			t.nodes[i] = nd
-			t.depth = max(t.depth, int(nd.depth))
+			t.depth = max(t.depth, int(depth[i]))
 		}
 		out.trees = append(out.trees, t)
 	}

@@ -280,13 +280,16 @@ func TestTrainRefuses(t *testing.T) {
 		"zero weights":    func() error { _, err := Train(x, y, make([]float64, 4), Settings{}); return err },
 		"one class":       func() error { _, err := Train(x, []float64{1, 1, 1, 1}, nil, Settings{}); return err },
 		"class 2":         func() error { _, err := Train(x, []float64{1, 2, 1, 1}, nil, Settings{}); return err },
-		"NaN target":      func() error { _, err := Train(x, []float64{1, math.NaN(), 1, 1}, nil, Settings{Loss: Squared}); return err },
-		"no rows":         func() error { _, err := Train([][]float64{{}}, nil, nil, Settings{}); return err },
-		"no columns":      func() error { _, err := Train(nil, y, nil, Settings{}); return err },
-		"short column":    func() error { _, err := Train([][]float64{{1}}, y, nil, Settings{}); return err },
-		"short weights":   func() error { _, err := Train(x, y, []float64{1}, Settings{}); return err },
-		"bins":            func() error { _, err := Train(x, y, nil, Settings{Bins: 300}); return err },
-		"rate":            func() error { _, err := Train(x, y, nil, Settings{Rate: 2}); return err },
+		"NaN target": func() error {
+			_, err := Train(x, []float64{1, math.NaN(), 1, 1}, nil, Settings{Loss: Squared})
+			return err
+		},
+		"no rows":       func() error { _, err := Train([][]float64{{}}, nil, nil, Settings{}); return err },
+		"no columns":    func() error { _, err := Train(nil, y, nil, Settings{}); return err },
+		"short column":  func() error { _, err := Train([][]float64{{1}}, y, nil, Settings{}); return err },
+		"short weights": func() error { _, err := Train(x, y, []float64{1}, Settings{}); return err },
+		"bins":          func() error { _, err := Train(x, y, nil, Settings{Bins: 300}); return err },
+		"rate":          func() error { _, err := Train(x, y, nil, Settings{Rate: 2}); return err },
 	} {
 		if f() == nil {
 			t.Errorf("%s: no error", name)

@@ -100,15 +100,15 @@ func (g *grower) grow() *tree {
 		g.search(kids)
 		front = append(later, kids...)
 	}
-	for i := range t.nodes {
-		t.depth = max(t.depth, int(t.nodes[i].depth))
+	for _, l := range g.leaves {
+		t.depth = max(t.depth, l.depth)
 	}
 	return t
 }
 
 // close makes a leaf of o.
 func (g *grower) close(t *tree, o open) {
-	t.nodes[o.node] = node{left: int32(o.node), thr: 255, depth: uint8(o.depth)}
+	t.nodes[o.node] = node{left: int32(o.node), thr: 255}
 	t.value[o.node] = -o.sum.g / (o.sum.h + g.s.L2) * g.s.Rate
 	if o.hist != nil {
 		g.free = append(g.free, o.hist)
@@ -156,20 +156,16 @@ func (g *grower) divide(t *tree, parents []open) []open {
 		sp := parents[pc.parent].best
 		words, shift := g.b.words[sp.feat/pack], 8*(sp.feat%pack)
 		in, out := g.rows[pc.lo:pc.hi], g.spare[pc.lo:pc.hi]
-		l, r := 0, len(out)
-		for _, row := range in {
-			b := uint8(words[row] >> shift)
-			left := b <= sp.bin
-			if b == missingBin {
-				left = sp.missLeft
+		n := splitNode(0, sp)
+		l, r := 0, len(out)-1
+		for _, row := range in { // no branch on the outcome: it is a coin toss
+			out[l], out[r] = row, row
+			right := 0
+			if uint8(words[row]>>shift)+n.off > n.thr {
+				right = 1
 			}
-			if left {
-				out[l] = row
-				l++
-			} else {
-				r--
-				out[r] = row
-			}
+			l += 1 - right
+			r -= right
 		}
 		pc.nleft = l
 	})

@@ -20,7 +20,6 @@ type node struct {
 	left     int32
 	feat     uint16
 	thr, off uint8
-	depth    uint8
 }
 
 type featGain struct {
@@ -116,12 +115,12 @@ func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 func (t *tree) add(sums []float64, buf []uint8) {
 	nodes, value := t.nodes, t.value
 	step := func(k int32, r int) int32 {
-		n := &nodes[k]
-		b := buf[int(n.feat)*predictRows+r] + n.off
-		if b > n.thr {
-			return n.left + 1
+		n := nodes[k]
+		next := n.left
+		if buf[int(n.feat)*predictRows+r]+n.off > n.thr {
+			next++
 		}
-		return n.left
+		return next
 	}
 	r := 0
 	for ; r+4 <= len(sums); r += 4 { // four walks at a time hide each other's latency

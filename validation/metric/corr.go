@@ -1,0 +1,326 @@
+package metric
+
+import (
+	"math"
+
+	"hepmorph/internal/gbdt/order"
+	"hepmorph/internal/par"
+	"hepmorph/internal/rng"
+)
+
+// Pearson returns the matrix of weighted linear correlations of the columns, d×d by rows. Rows with a NaN in any column are
+// left out; a constant column has correlation 0 with all others.
+func Pearson(x [][]float64, w []float64, threads int) [][]float64 {
+	d := len(x)
+	if d == 0 {
+		return nil
+	}
+	n := len(x[0])
+	chunks := (n + chunk - 1) / chunk
+	// Means first, then products of deviations: no cancellation.
+	part := make([][]float64, chunks)
+	ok := make([]bool, n)
+	par.For(threads, n, chunk, func(c, lo, hi int) {
+		s := make([]float64, d+1)
+		for i := lo; i < hi; i++ {
+			good := true
+			for j := range x {
+				good = good && x[j][i] == x[j][i] && !math.IsInf(x[j][i], 0)
+			}
+			ok[i] = good
+		}
+		for i := lo; i < hi; i++ {
+			if ok[i] {
+				s[d] += weight(w, i)
+			}
+		}
+		for j, col := range x {
+			for i := lo; i < hi; i++ {
+				if ok[i] {
+					s[j] += weight(w, i) * col[i]
+				}
+			}
+		}
+		part[c] = s
+	})
+	mean := make([]float64, d+1)
+	for _, s := range part {
+		for j, v := range s {
+			mean[j] += v
+		}
+	}
+	for j := range d {
+		mean[j] /= mean[d]
+	}
+	const tile = 512
+	par.For(threads, n, chunk, func(c, lo, hi int) {
+		s := make([]float64, d*d)
+		dev, wdev := make([]float64, d*tile), make([]float64, d*tile)
+		for ; lo < hi; lo += tile {
+			m := min(tile, hi-lo)
+			for j, col := range x {
+				a, b := dev[j*tile:][:m], wdev[j*tile:][:m]
+				for i := range a {
+					a[i], b[i] = 0, 0
+					if ok[lo+i] {
+						a[i] = col[lo+i] - mean[j]
+						b[i] = weight(w, lo+i) * a[i]
+					}
+				}
+			}
+			for j := range d {
+				a := wdev[j*tile:][:m]
+				for k := range j + 1 {
+					s[j*d+k] += dot(a, dev[k*tile:][:m])
+				}
+			}
+		}
+		part[c] = s
+	})
+	cov := make([]float64, d*d)
+	for _, s := range part {
+		for j, v := range s {
+			cov[j] += v
+		}
+	}
+	r := square(d)
+	for j := range d {
+		r[j][j] = 1
+		for k := range j {
+			if v := cov[j*d+j] * cov[k*d+k]; v > 0 {
+				r[j][k] = cov[j*d+k] / math.Sqrt(v)
+				r[k][j] = r[j][k]
+			}
+		}
+	}
+	return r
+}
+
+func square(d int) [][]float64 {
+	r := make([][]float64, d)
+	for i := range r {
+		r[i] = make([]float64, d)
+	}
+	return r
+}
+
+// dot sums in four lanes: the order is fixed, the latency of the additions hidden.
+func dot(a, b []float64) float64 {
+	var s0, s1, s2, s3 float64
+	b = b[:len(a)]
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
+	}
+	for ; i < len(a); i++ {
+		s0 += a[i] * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+// Ranks returns each row's weighted mid-rank in (0,1): the share of weight below its value plus half the share at it.
+// NaN rows stay NaN. Negative weights enter the shares as they are.
+func Ranks(x, w []float64) []float64 {
+	idx := order.Of(x)
+	out := make([]float64, len(x))
+	for len(idx) > 0 && x[idx[len(idx)-1]] != x[idx[len(idx)-1]] {
+		out[idx[len(idx)-1]] = math.NaN()
+		idx = idx[:len(idx)-1]
+	}
+	sum := 0.0
+	for _, i := range idx {
+		sum += weight(w, int(i))
+	}
+	below := 0.0
+	for lo := 0; lo < len(idx); {
+		hi, at := lo, 0.0
+		for hi < len(idx) && x[idx[hi]] == x[idx[lo]] {
+			at += weight(w, int(idx[hi]))
+			hi++
+		}
+		r := (below + at/2) / sum
+		for _, i := range idx[lo:hi] {
+			out[i] = r
+		}
+		below += at
+		lo = hi
+	}
+	return out
+}
+
+// Spearman returns the matrix of weighted rank correlations of the columns: Pearson's of the mid-ranks.
+func Spearman(x [][]float64, w []float64, threads int) [][]float64 {
+	r := make([][]float64, len(x))
+	par.For(threads, len(x), 1, func(j, _, _ int) { r[j] = Ranks(x[j], w) })
+	return Pearson(r, w, threads)
+}
+
+// CorrDiff is how two correlation matrices differ.
+type CorrDiff struct {
+	Max  float64 // largest |Δρ|
+	I, J int     // of this pair
+	Pull float64 // its Δρ over the statistical error, at the pair where that is largest
+	PI   int     // that pair
+	PJ   int
+	Frob float64 // ‖R_a-R_b‖_F, over both triangles ("D_corr")
+	P    float64 // of the largest pull, for all pairs (Šidák)
+}
+
+// CompareCorr compares correlation matrices of samples with na and nb effective events. The error of one difference is
+// (1-ρ²)·sqrt(1/na+1/nb) with the reference's ρ: exact for normal columns, an estimate otherwise.
+func CompareCorr(a, b [][]float64, na, nb float64) CorrDiff {
+	var c CorrDiff
+	pairs := 0
+	for i := range a {
+		for j := range i {
+			d := a[i][j] - b[i][j]
+			c.Frob += 2 * d * d
+			pairs++
+			if math.Abs(d) > c.Max {
+				c.Max, c.I, c.J = math.Abs(d), j, i
+			}
+			if s := (1 - b[i][j]*b[i][j]) * math.Sqrt(1/na+1/nb); s > 0 && math.Abs(d/s) > math.Abs(c.Pull) {
+				c.Pull, c.PI, c.PJ = d/s, j, i
+			}
+		}
+	}
+	c.Frob = math.Sqrt(c.Frob)
+	p := math.Erfc(math.Abs(c.Pull) / math.Sqrt2)
+	c.P = -math.Expm1(float64(pairs) * math.Log1p(-min(p, 1-1e-16)))
+	return c
+}
+
+// Floor is what a distance shows between two samples of one law: mean and standard deviation.
+type Floor struct{ Mean, SD float64 }
+
+// floorOf repeats draw, which compares two random samples of one law.
+func floorOf(n, threads int, draw func(rep int) []float64) []Floor {
+	all := make([][]float64, n)
+	par.For(threads, n, 1, func(r, _, _ int) { all[r] = draw(r) })
+	out := make([]Floor, len(all[0]))
+	for k := range out {
+		v := make([]float64, n)
+		for r := range all {
+			v[r] = all[r][k]
+		}
+		m, sd := meanSD(v, nil)
+		out[k] = Floor{m, sd * math.Sqrt(float64(n)/float64(max(1, n-1)))}
+	}
+	return out
+}
+
+// FloorCorr is the floor of CompareCorr's Max and Frob (Pearson, or Spearman if ranks) for samples of na and nb effective
+// events with the law of x: reps pairs of samples drawn from its rows. Differences of correlations shrink as 1/√N, so at
+// most 20000 rows are drawn and the result is scaled.
+func FloorCorr(x [][]float64, w []float64, na, nb float64, ranks bool, reps int, seed uint64, threads int) (largest, frob Floor) {
+	n := len(x[0])
+	cum := make([]float64, n+1)
+	for i := range n {
+		cum[i+1] = cum[i] + math.Max(weight(w, i), 0)
+	}
+	m := min(n, 20000)
+	key := rng.NewKey(seed, "correlation floor")
+	scale := math.Sqrt((1/na + 1/nb) / (2 / float64(m)))
+	f := floorOf(reps, threads, func(rep int) []float64 {
+		var r [2][][]float64
+		for side := range r {
+			s := key.At(uint64(2*rep + side))
+			sub := make([][]float64, len(x))
+			for j := range sub {
+				sub[j] = make([]float64, m)
+			}
+			for i := range m {
+				k := pick(cum, s.Float64())
+				for j := range x {
+					sub[j][i] = x[j][k]
+				}
+			}
+			if ranks {
+				r[side] = Spearman(sub, nil, 1)
+			} else {
+				r[side] = Pearson(sub, nil, 1)
+			}
+		}
+		c := CompareCorr(r[0], r[1], float64(m), float64(m))
+		return []float64{c.Max * scale, c.Frob * scale}
+	})
+	return f[0], f[1]
+}
+
+// pick returns the row k with cum[k] <= u·total < cum[k+1].
+func pick(cum []float64, u float64) int {
+	u *= cum[len(cum)-1]
+	lo, hi := 0, len(cum)-1
+	for hi-lo > 1 {
+		mid := (lo + hi) / 2
+		if cum[mid] <= u {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// resample returns the column as n random events of its law: each value's weight is a Poisson number. Negative weights
+// count as none.
+func (c *Column) resample(n float64, s *rng.Stream) *Column {
+	pos := 0.0
+	for _, w := range c.W {
+		pos += max(w, 0)
+	}
+	o := &Column{V: c.V, W: make([]float64, len(c.V)), Q: make([]float64, len(c.V))}
+	for i, w := range c.W {
+		if w > 0 {
+			k := float64(s.Poisson(n * w / pos))
+			o.W[i], o.Q[i] = k, k
+			o.Sum += k
+		}
+	}
+	o.N = o.Sum
+	return o
+}
+
+// FloorW1 and FloorKS are the floors of W1 (in the column's unit) and of KS's distance between samples of na and nb
+// effective events that follow the column's law, by reps pairs of bootstrap samples.
+func (c *Column) FloorW1(na, nb float64, reps int, seed uint64, threads int) Floor {
+	return c.floor(na, nb, reps, seed, threads, func(a, b *Column) float64 { return a.W1(b) })
+}
+
+// FloorKS: see FloorW1.
+func (c *Column) FloorKS(na, nb float64, reps int, seed uint64, threads int) Floor {
+	return c.floor(na, nb, reps, seed, threads, func(a, b *Column) float64 { d, _ := a.KS(b); return d })
+}
+
+func (c *Column) floor(na, nb float64, reps int, seed uint64, threads int, f func(a, b *Column) float64) Floor {
+	key := rng.NewKey(seed, "floor of a column")
+	return floorOf(reps, threads, func(r int) []float64 {
+		s := key.At(uint64(r))
+		a := c.resample(na, &s)
+		b := c.resample(nb, &s)
+		return []float64{f(a, b)}
+	})[0]
+}
+
+// FloorW1 is the floor of W1 over the standard deviation, for reference column y and samples of na and nb effective events.
+func FloorW1(y, wy []float64, na, nb float64, reps int, seed uint64, threads int) Floor {
+	c, err := Sort(y, wy)
+	if err != nil {
+		return Floor{math.NaN(), math.NaN()}
+	}
+	f := c.FloorW1(na, nb, reps, seed, threads)
+	_, sd := c.MeanSD()
+	return Floor{f.Mean / sd, f.SD / sd}
+}
+
+// FloorKS is the floor of KS's distance, for reference column y and samples of na and nb effective events.
+func FloorKS(y, wy []float64, na, nb float64, reps int, seed uint64, threads int) Floor {
+	c, err := Sort(y, wy)
+	if err != nil {
+		return Floor{math.NaN(), math.NaN()}
+	}
+	return c.FloorKS(na, nb, reps, seed, threads)
+}
