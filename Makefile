@@ -1,0 +1,28 @@
+# hepmorph: make help
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FLAGS    = -trimpath -ldflags '-s -w -buildid= -X main.release=$(VERSION)'
+export CGO_ENABLED = 0
+
+.PHONY: help build test demo bench bench-peer check measure goldens
+
+help:            ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build:           ## bin/hepmorph, one static binary
+	$(GO) build $(FLAGS) -o bin/hepmorph ./cmd/hepmorph
+
+test:            ## all tests that need nothing but Go, in minutes
+	$(GO) test ./...
+
+demo: build      ## the main job end to end on built-in samples, then look at runs/demo/report/report.html
+	bin/hepmorph demo --out runs/demo --force
+
+bench:           ## Go benchmarks of every hot path, in the format that benchstat reads
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/kernel ./internal/ad ./flows ./internal/gbdt ./validation/metric ./physics/... ./samples/...
+
+check:           ## vet, race detector, short fuzzing
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/ad ./internal/par ./internal/train ./internal/gbdt ./flows ./morph ./mdmm ./physics/... ./validation/... ./samples/...
+	.ci/fuzz 5s
+
