@@ -62,16 +62,16 @@ type spectrum struct {
 }
 
 var spectra = [processes]spectrum{
-	Continuum: {power: 3.7, ptA: 15, ptB: 0.04, ptC: 2.2, rapidity: 1.10, negA: 0.02, negB: 0.12, xs: CrossSection{52, 1.25, 0.60}},
+	Continuum: {power: 4.6, ptA: 15, ptB: 0.04, ptC: 2.2, rapidity: 1.10, negA: 0.02, negB: 0.12, xs: CrossSection{52, 1.25, 0.60}},
 	Signal:    {ptA: 30, ptB: 0.08, ptC: 2.6, rapidity: 0.95, negA: 0.06, negB: 0.16, xs: CrossSection{0, 1.70, 0.0025}},
-	GammaJet:  {power: 4.5, ptA: 19, ptB: 0.04, ptC: 2.0, rapidity: 1.15, negA: 0.01, negB: 0.06, xs: CrossSection{910, 1.20, 0.010}},
+	GammaJet:  {power: 5.2, ptA: 19, ptB: 0.04, ptC: 2.0, rapidity: 1.15, negA: 0.01, negB: 0.06, xs: CrossSection{910, 1.20, 0.010}},
 }
 
 // Limits of the generator, on true quantities (GeV). Selections on what the detectors measure must be tighter by some five
 // resolutions: pT > 35 and 25 GeV is safe.
 const (
 	massMin, massMax  = 76.0, 600.0
-	massTurn, massSig = 94.0, 5.0 // turn-on of the trigger
+	massTurn, massSig = 95.0, 5.0 // turn-on of the trigger
 	leadMin, subMin   = 31.0, 21.5
 	etaMax            = 2.5
 	etaStarMax        = 1.7 // atanh |cos theta*| of continuum photons
