@@ -24,7 +24,7 @@ type source interface {
 	list(path string) ([]TreeInfo, error)
 	describe(path, tree string) (TreeInfo, error)
 	read(path, tree string, names []string, lo, hi, base int64, emit func(*Batch) error) error
-	objects(path string, skip []string, emit func(object) error) error
+	objects(path string, emit func(object) error) error
 	close()
 }
 

@@ -28,6 +28,10 @@ func guarded(op, file, object string, f func() error) (err error) {
 			return
 		}
 		why := fmt.Sprint(r)
+		if op == "write" {
+			err = fmt.Errorf("rootio: could not write %q: %s: the encoder stopped: %s", file, object, brief(why))
+			return
+		}
 		err = &Error{Op: op, File: file, Object: object, Kind: panicKind(why), Why: "the decoder stopped: " + brief(why)}
 	}()
 	return f()

@@ -20,15 +20,12 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	ErrMismatch    = errors.New("files differ")
 	ErrChanged     = errors.New("file changed while it was read")
+	ErrExists      = errors.New("the input has a branch of that name")
 )
-
-// What can be wrong with an output.
-var ErrOutput = errors.New("could not be written as asked")
 
 var kinds = map[string]error{
 	"notfound": ErrNotFound, "notroot": ErrNotROOT, "notclosed": ErrNotClosed, "corrupt": ErrCorrupt, "columns": ErrColumns,
-	"tree": ErrTree, "rntuple": ErrRNTuple, "unsupported": ErrUnsupported, "mismatch": ErrMismatch, "changed": ErrChanged,
-	"output": ErrOutput,
+	"tree": ErrTree, "rntuple": ErrRNTuple, "unsupported": ErrUnsupported, "mismatch": ErrMismatch, "changed": ErrChanged, "exists": ErrExists,
 }
 
 // Error says what could not be done with which object of which file.
@@ -75,10 +72,7 @@ func (e *Error) Error() string {
 
 // Unwrap makes errors.Is work with the kind, with ErrInput and with the cause.
 func (e *Error) Unwrap() []error {
-	out := []error{e.Kind}
-	if e.Kind != ErrOutput {
-		out = append(out, ErrInput)
-	}
+	out := []error{e.Kind, ErrInput}
 	if e.Err != nil {
 		out = append(out, e.Err)
 	}

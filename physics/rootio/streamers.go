@@ -42,16 +42,24 @@ func registerStreamers() {
 
 // renamed hides the name of a streamer info while it is being registered: the encoder leaves out classes whose name is in its
 // list of built-in ones. ROOT and uproot know those classes; jsroot doesn't and would read x[n] arrays wrong without a word.
+//
+// The encoder asks for the name three times: whether it is registered with the process already (never, by the first answer), to
+// register it, and whether it is built-in. Then it writes it, under the right name.
 type renamed struct {
 	*rdict.StreamerInfo
-	registered bool
+	asked int
+	done  bool
 }
 
 func (r *renamed) Name() string {
-	if !r.registered {
-		return "__" + r.StreamerInfo.Name()
+	if r.done {
+		return r.StreamerInfo.Name()
 	}
-	return r.StreamerInfo.Name()
+	r.asked++
+	if r.asked == 1 {
+		return "__new__" + r.StreamerInfo.Name()
+	}
+	return "__" + r.StreamerInfo.Name()
 }
 
 var _ rbytes.StreamerInfo = (*renamed)(nil)
@@ -72,7 +80,7 @@ func describeTrees(f *riofs.File) {
 		if c, ok := si.(*rdict.StreamerInfo); ok {
 			r := &renamed{StreamerInfo: c}
 			f.RegisterStreamer(r)
-			r.registered = true
+			r.done = true
 		}
 	}
 }
