@@ -198,6 +198,20 @@ func TestGoldens(t *testing.T) {
 	near("mean in a window", mom.Mean, g.Moments[0])
 	near("width in a window", mom.Width, g.Moments[1])
 	near("fraction in a window", mom.Fraction, g.Moments[2])
+
+	f, err := Frechet(x, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near("Fréchet distance", f, g.Frechet)
+	near("kernel distance", kernelDistance(rowsOf(head(x, 800), nil), rowsOf(head(y, 700), nil), 5, 2), g.KernelDistance)
+	nb, err := PRDC(head(y, 700)[:3], head(x, 800)[:3], 5, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range []float64{nb.Precision, nb.Recall, nb.Density, nb.Coverage} {
+		near("PRDC", v, g.PRDC[k])
+	}
 }
 
 // TestTreesAgreeWithXGBoostAndScikitLearn asks for the same AUC on a weak difference (0.54), mean of three trainings, of
