@@ -213,10 +213,7 @@ func newTrainer(cols [][]float64, y, w []float64, fit, valid []int32, s Settings
 }
 
 func (t *trainer) run() *Model {
-	best, bestLoss := 0, math.Inf(1)
-	if len(t.valid) > 0 {
-		bestLoss = t.loss()
-	}
+	best, bestLoss := 0, math.Inf(1) // the first tree is always kept, as xgboost does: a score without any spread has no error
 	for k := range t.s.Trees {
 		t.gradients()
 		rest := t.sample(uint64(k))

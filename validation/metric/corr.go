@@ -265,20 +265,38 @@ func pick(cum []float64, u float64) int {
 	return lo
 }
 
-// resample returns the column as n random events of its law: each value's weight is a Poisson number. Negative weights
-// count as none.
-func (c *Column) resample(n float64, s *rng.Stream) *Column {
+// resample returns the column as n random events of its law: each value's weight is a Poisson number, a function of h and
+// the value's place. Negative weights count as none.
+func (c *Column) resample(n float64, h uint64) *Column {
 	pos := 0.0
 	for _, w := range c.W {
 		pos += max(w, 0)
 	}
-	o := &Column{V: c.V, W: make([]float64, len(c.V)), Q: make([]float64, len(c.V))}
+	o := &Column{V: c.V, W: make([]float64, len(c.V))}
+	var mu, zero float64
 	for i, w := range c.W {
-		if w > 0 {
-			k := float64(s.Poisson(n * w / pos))
-			o.W[i], o.Q[i] = k, k
-			o.Sum += k
+		if w <= 0 {
+			continue
 		}
+		if m := n * w / pos; m != mu {
+			mu, zero = m, math.Exp(-m)
+		}
+		var k float64
+		if mu > 30 {
+			s := rng.NewKey(h, "resample").At(uint64(i))
+			k = float64(s.Poisson(mu))
+		} else { // by inversion of the cumulative probabilities
+			u := float64(rng.Mix(h+uint64(i)*0x9e3779b97f4a7c15)>>11) * 0x1p-53
+			for p, cum := zero, zero; u >= cum && p > 0; cum += p {
+				k++
+				p *= mu / k
+			}
+		}
+		o.W[i] = k
+		o.Sum += k
+	}
+	if o.Sum == 0 {
+		o.W[len(o.W)/2], o.Sum = 1, 1
 	}
 	o.N = o.Sum
 	return o
@@ -296,12 +314,8 @@ func (c *Column) FloorKS(na, nb float64, reps int, seed uint64, threads int) Flo
 }
 
 func (c *Column) floor(na, nb float64, reps int, seed uint64, threads int, f func(a, b *Column) float64) Floor {
-	key := rng.NewKey(seed, "floor of a column")
 	return floorOf(reps, threads, func(r int) []float64 {
-		s := key.At(uint64(r))
-		a := c.resample(na, &s)
-		b := c.resample(nb, &s)
-		return []float64{f(a, b)}
+		return []float64{f(c.resample(na, rng.Hash(seed, 3, uint64(2*r))), c.resample(nb, rng.Hash(seed, 3, uint64(2*r+1))))}
 	})[0]
 }
 
