@@ -18,4 +18,52 @@ func transpose16AVX2(dst *float32, ld int, src *float32, rows int)
 func rowSumAVX2(dst *float32, src *float32, stride int, groups int, np int)
 
 //go:noescape
+func expAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func logAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func tanhAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func sigmoidAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func softplusAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func siluAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func tanhGradAVX2(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func siluGradAVX2(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func geluGradAVX2(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func axpyAVX2(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func affineForwardAVX2(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func affineBackwardAVX2(n int, dx *float32, dtheta *float32, gy *float32, gl *float32, x *float32, save *float32)
+
+//go:noescape
+func affineInverseAVX2(n int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func adamAVX2(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
+
+//go:noescape
+func sumSquaresAVX2(out *float64, n int, mask *float32, grads *byte, shards int)
+
+//go:noescape
 func peakAVX2(n int)

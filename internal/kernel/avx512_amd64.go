@@ -18,4 +18,52 @@ func transpose16AVX512(dst *float32, ld int, src *float32, rows int)
 func rowSumAVX512(dst *float32, src *float32, stride int, groups int, np int)
 
 //go:noescape
+func expAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func logAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func tanhAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func sigmoidAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func softplusAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func siluAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func geluAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func tanhGradAVX512(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func siluGradAVX512(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func geluGradAVX512(dst *float32, gy *float32, x *float32, n int)
+
+//go:noescape
+func axpyAVX512(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func affineForwardAVX512(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func affineBackwardAVX512(n int, dx *float32, dtheta *float32, gy *float32, gl *float32, x *float32, save *float32)
+
+//go:noescape
+func affineInverseAVX512(n int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func adamAVX512(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
+
+//go:noescape
+func sumSquaresAVX512(out *float64, n int, mask *float32, grads *byte, shards int)
+
+//go:noescape
 func peakAVX512(n int)

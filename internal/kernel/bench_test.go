@@ -162,3 +162,135 @@ func BenchmarkRowSum(b *testing.B) {
 		})
 	})
 }
+
+func BenchmarkElementwise(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const n = 4096
+		x, g, y := aligned(n), aligned(n), aligned(n)
+		for i := range x {
+			if x[i] < 0 {
+				x[i] = -x[i]
+			}
+		}
+		for _, c := range mapCases() {
+			f := c.of(set)
+			b.Run(c.name, func(b *testing.B) { measure(b, n, "Melem/s", func() { f(y, x) }) })
+		}
+		for name, f := range map[string]func(dst, gy, x []float32){"tanhGrad": set.TanhGrad, "siluGrad": set.SiLUGrad, "geluGrad": set.GELUGrad} {
+			b.Run(name, func(b *testing.B) { measure(b, n, "Melem/s", func() { f(y, g, x) }) })
+		}
+		b.Run("axpy", func(b *testing.B) { measure(b, n, "Melem/s", func() { set.Axpy(y, 1e-9, x) }) })
+	})
+}
+
+func BenchmarkAffine(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const n, np = 8, 2
+		x, y, theta, save, ladj := aligned(n*np*Lanes), aligned(n*np*Lanes), aligned(2*n*np*Lanes), aligned(2*n*np*Lanes), aligned(np*Lanes)
+		b.Run("forward", func(b *testing.B) {
+			measure(b, n*np*Lanes, "Melem/s", func() {
+				set.AffineForward(n, np, y, n*Lanes, ladj, x, n*Lanes, theta, 2*n*Lanes, save, 2*n*Lanes)
+			})
+		})
+		b.Run("backward", func(b *testing.B) {
+			dx, dth := aligned(n*np*Lanes), aligned(2*n*np*Lanes)
+			measure(b, n*np*Lanes, "Melem/s", func() {
+				set.AffineBackward(n, np, dx, n*Lanes, dth, 2*n*Lanes, y, n*Lanes, ladj, x, n*Lanes, theta, 2*n*Lanes, save, 2*n*Lanes)
+			})
+		})
+		b.Run("inverse", func(b *testing.B) {
+			measure(b, n*np*Lanes, "Melem/s", func() {
+				set.AffineInverse(n, np, y, n*Lanes, nil, x, n*Lanes, theta, 2*n*Lanes)
+			})
+		})
+	})
+}
+
+func BenchmarkSpline(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		for _, bins := range []int{8, 16} {
+			const n, np = 4, 2
+			s := Spline{Bins: bins, Bound: 5}
+			tp, sp := s.Params()*n*Lanes, s.Save()*n*Lanes
+			x, y, theta, save, ladj := aligned(n*np*Lanes), aligned(n*np*Lanes), aligned(np*tp), aligned(np*sp), aligned(np*Lanes)
+			b.Run(fmt.Sprintf("forward%d", bins), func(b *testing.B) {
+				measure(b, n*np*Lanes, "Melem/s", func() {
+					set.SplineForward(s, n, np, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
+				})
+			})
+			b.Run(fmt.Sprintf("backward%d", bins), func(b *testing.B) {
+				dx, dth := aligned(n*np*Lanes), aligned(np*tp)
+				set.SplineForward(s, n, np, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
+				measure(b, n*np*Lanes, "Melem/s", func() {
+					set.SplineBackward(s, n, np, dx, n*Lanes, dth, tp, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
+				})
+			})
+			b.Run(fmt.Sprintf("inverse%d", bins), func(b *testing.B) {
+				measure(b, n*np*Lanes, "Melem/s", func() {
+					set.SplineInverse(s, n, np, y, n*Lanes, nil, x, n*Lanes, theta, tp)
+				})
+			})
+		}
+	})
+}
+
+func BenchmarkAdam(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const n = 1 << 13
+		w, m, v, mask := aligned(n), aligned(n), aligned(n), aligned(n)
+		for i := range v {
+			v[i] *= v[i]
+		}
+		g := [][]float32{aligned(n), aligned(n)}
+		b.Run("step", func(b *testing.B) {
+			measure(b, n, "Melem/s", func() {
+				set.Adam(w, m, v, g, mask, AdamStep{Rate: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1, Scale: 1, Correct1: 1, Correct2: 1})
+			})
+		})
+		b.Run("sumsq", func(b *testing.B) { measure(b, n, "Melem/s", func() { set.SumSq(g, mask) }) })
+	})
+}
+
+func BenchmarkLayerNorm(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const rows, np = 128, 2
+		x, y, z, s, t, u, v := aligned(rows*np*Lanes), aligned(rows*np*Lanes), aligned(rows*np*Lanes), aligned(rows*np*Lanes), aligned(rows*np*Lanes), aligned(rows*np*Lanes), aligned(rows*np*Lanes)
+		mean, rstd := aligned(np*Lanes), aligned(np*Lanes)
+		const p = rows * Lanes
+		b.Run("forward", func(b *testing.B) {
+			measure(b, rows*np*Lanes, "Melem/s", func() { set.LayerNorm(y, p, mean, rstd, x, p, s, t, p, rows, np, 1e-6) })
+		})
+		b.Run("backward", func(b *testing.B) {
+			measure(b, rows*np*Lanes, "Melem/s", func() { set.LayerNormBackward(z, p, u, v, p, y, p, x, p, mean, rstd, s, p, rows, np) })
+		})
+	})
+}
+
+func BenchmarkSoftmax(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const rows, np = 135, 2
+		const p = rows * Lanes
+		x, y, z := aligned(np*p), aligned(np*p), aligned(np*p)
+		b.Run("forward", func(b *testing.B) {
+			measure(b, np*p, "Melem/s", func() { set.Softmax(y, p, x, p, rows, rows, np, 0.2) })
+		})
+		b.Run("backward", func(b *testing.B) {
+			measure(b, np*p, "Melem/s", func() { set.SoftmaxBackward(z, p, x, p, y, p, rows, np, 0.2) })
+		})
+	})
+}
+
+// Pairs of points a second, in 10 dimensions with 5 bandwidths.
+func BenchmarkGaussMix(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const dim, ny, np = 10, 256, 2
+		x, grad, f, y, wy := aligned(dim*np*Lanes), aligned(dim*np*Lanes), aligned(np*Lanes), aligned(dim*ny), aligned(ny)
+		c := []float32{0.03125, 0.125, 0.5, 2, 8}
+		b.Run("gradient", func(b *testing.B) {
+			measure(b, ny*np*Lanes, "Melem/s", func() { set.GaussMix(f, grad, dim*Lanes, x, dim*Lanes, dim, np, y, wy, ny, c) })
+		})
+		b.Run("value", func(b *testing.B) {
+			measure(b, ny*np*Lanes, "Melem/s", func() { set.GaussMix(f, nil, 0, x, dim*Lanes, dim, np, y, wy, ny, c) })
+		})
+	})
+}

@@ -23,5 +23,10 @@ func (s isa) set(name string) *Set[float32] {
 	k.GradW = s.gradW
 	k.Transpose = s.transpose
 	k.RowSum = s.rowSum
+	k.Exp, k.Log, k.Tanh, k.Sigmoid, k.Softplus, k.SiLU, k.GELU = s.exp, s.log, s.tanh, s.sigmoid, s.softplus, s.silu, s.gelu
+	k.TanhGrad, k.SiLUGrad, k.GELUGrad = s.tanhGrad, s.siluGrad, s.geluGrad
+	k.Axpy = s.axpy
+	k.AffineForward, k.AffineBackward, k.AffineInverse = s.affineForward, s.affineBackward, s.affineInverse
+	k.Adam, k.SumSq = s.adam, s.sumSq
 	return k
 }

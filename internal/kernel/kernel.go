@@ -60,7 +60,7 @@ type Set[T Float] struct {
 	RowSum func(dst []T, src []T, sp, rows, np int)
 
 	// Element-wise maps over equal lengths; dst and x may be the same slice. Finite input gives finite output: Exp ends at the largest
-	// number, Log takes what lies below the smallest normal number for it. NaN gives NaN.
+	// number and may be 0 where e^x < 2e-38, Log takes what lies below the smallest normal number for it. NaN gives NaN.
 	Exp, Log, Tanh, Sigmoid, Softplus, SiLU, GELU func(dst, x []T)
 	// dst = gy · f'(x), at the input x of the forward map (TanhGrad: at its output y). dst may be gy.
 	TanhGrad, SiLUGrad, GELUGrad func(dst, gy, x []T)

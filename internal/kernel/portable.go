@@ -392,8 +392,8 @@ func adam[T Float](w, m, v []T, grads [][]T, mask []T, s AdamStep) {
 			g *= mask[i]
 			decay *= mask[i]
 		}
-		m[i] = b1*m[i] + (1-b1)*g
-		v[i] = b2*v[i] + (1-b2)*g*g
+		m[i] = b1*m[i] + T(1-s.Beta1)*g
+		v[i] = b2*v[i] + T(1-s.Beta2)*g*g
 		step := m[i] * T(s.Correct1) / (T(math.Sqrt(float64(v[i]*T(s.Correct2)))) + T(s.Eps))
 		w[i] -= T(s.Rate) * (step + decay*w[i])
 	}

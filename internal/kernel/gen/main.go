@@ -28,6 +28,12 @@ func main() {
 	isa.weightGradient(16)
 	isa.transpose()
 	isa.rowSum()
+	isa.elementwise()
+	isa.affineForward()
+	isa.affineBackward()
+	isa.affineInverse()
+	isa.adam()
+	isa.sumSquares()
 	isa.peak()
 	Generate()
 }
