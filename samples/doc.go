@@ -76,6 +76,22 @@
 // perfect morph. Photons are sorted by measured pT, so two photons may trade places between the two; genIdx (0, 1) says which is which.
 // Layouts with collections (NanoAOD, ATLAS) lose photons and have a third one (a jet of pT = 8 + Exp(5), eta uniform) in 4 % of the events.
 //
+// # Layouts
+//
+// Event numbers: simulation 1.. (with Processes 1.., 1000000001.., 2000000001.. for yy, signal, yj), truth the same, data 100000001.. . A simulated
+// event stands for luminosity x xsec x kfac x filteff x weight / sum_of_weights of data, weight = genWeight puWeight, sum_of_weights
+// the sum of genWeight over all entries of the file.
+//
+//	flat        diphoton: eventNumber (uint64), rho, npv, {lead,sublead}_{pt, eta, phi, r9, sieie, hoe, pfChargedIso, pfPhoIso03, mvaID}, m_gg (float32),
+//	            weight (float64); simulation, truth: gen_process (0 yy, 1 signal, 2 yj), {lead,sublead}_genIdx, xsec (pb, with its factors), sum_of_weights
+//	nanoaod     Events: run, luminosityBlock, event, fixedGridRhoFastjetAll, PV_npvs, nPhoton (uint32), Photon_{pt, eta, phi} (12 mantissa bits), Photon_{energyErr,
+//	            r9, sieie, hoe, pfChargedIso, pfPhoIso03, mvaID} (10), Photon_{electronVeto, isScEtaEB, isScEtaEE, cutBased}, HLT_*, MET_*, nJet, Jet_*; simulation,
+//	            truth: genWeight, puWeight (12), Pileup_nTrueInt, Generator_process, Photon_genPart{Flav, Idx}; Runs with genEventCount, genEventSumw(2);
+//	            cross sections are not in the file: DiphotonSettings.CrossSection. cutBased goes stale when its inputs are morphed
+//	atlas-2025  analysis, full floats, std::vector: runNumber, eventNumber, channelNumber, mu, rho, npv, trigP, photon_n, photon_{pt, eta, phi, e, ptcone20, topoetcone40},
+//	            photon_is{LooseID, TightID, LooseIso, TightIso, TrigMatched}, jet_*, met; simulation, truth: mcWeight, ScaleFactor_{PILEUP, PHOTON}, xsec, kfac, filteff,
+//	            sum_of_weights, sum_of_weights_squared, num_events, truth_process, truth_index
+//
 // # The one-flow toy
 //
 // See [Oneflow]. Conditions pt, eta, noise; features v1A, v2A (Gaussian), v1B, v2B (zero-inflated).
