@@ -1,6 +1,9 @@
 package gbdt
 
 import (
+	"math"
+	"math/bits"
+
 	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/par"
 )
@@ -23,19 +26,32 @@ type bins struct {
 
 func (b *bins) at(f, row int) uint8 { return uint8(b.words[f/pack][row] >> (8 * (f % pack))) }
 
-// find returns the bin of x: the number of cuts that are not above it.
-func find(cuts []float64, x float64) uint8 {
+// ordered maps a float that is not NaN to an integer of the same order, so that comparisons become arithmetic.
+func ordered(x float64) uint64 {
+	b := math.Float64bits(x + 0) // -0 becomes 0
+	return b ^ (uint64(int64(b)>>63) | 1<<63)
+}
+
+func orderedAll(cuts []float64) []uint64 {
+	k := make([]uint64, len(cuts))
+	for i, c := range cuts {
+		k[i] = ordered(c)
+	}
+	return k
+}
+
+// find returns the bin of x, the number of cuts that are not above it. No branch depends on the data: a mispredicted one
+// costs more than the whole step.
+func find(cuts []uint64, x float64) uint8 {
 	if x != x {
 		return missingBin
 	}
+	k := ordered(x)
 	lo, n := 0, len(cuts)
-	for n > 0 { // without a branch on the comparison
+	for n > 0 {
 		half := (n + 1) >> 1
-		next := lo + half
-		if cuts[next-1] > x {
-			next = lo
-		}
-		lo = next
+		_, below := bits.Sub64(k, cuts[lo+half-1], 0) // 1 if x lies below the cut
+		lo += half & (int(below) - 1)
 		n -= half
 	}
 	return uint8(lo)
@@ -129,9 +145,13 @@ func bin(cols [][]float64, w []float64, rows []int32, most, threads int) *bins {
 	for j := range b.words {
 		b.words[j] = make([]uint32, n)
 	}
+	keys := make([][]uint64, len(cols))
+	for f := range keys {
+		keys[f] = orderedAll(b.cuts[f])
+	}
 	par.For(threads, n, chunkRows/4, func(_, lo, hi int) {
 		for f, x := range cols {
-			cuts, words, shift := b.cuts[f], b.words[f/pack], 8*(f%pack)
+			cuts, words, shift := keys[f], b.words[f/pack], 8*(f%pack)
 			for r := lo; r < hi; r++ {
 				words[r] |= uint32(find(cuts, x[r])) << shift
 			}

@@ -8,7 +8,7 @@ import (
 )
 
 // The binary form, little endian: "hmgbdt1\n", loss u8, base f64, valid loss f64, features u32, trees u32; per feature
-// gain f64, cuts u8, cuts × f64; per tree nodes u32, then per node left i32, feat u16, thr u8, off u8, value f64.
+// gain f64, cuts u8, cuts × f64; per tree nodes u32, then per node the word of node as u64, value f64.
 const magic = "hmgbdt1\n"
 
 const (
@@ -39,9 +39,7 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 	for _, t := range m.trees {
 		b = le.AppendUint32(b, uint32(len(t.nodes)))
 		for i, n := range t.nodes {
-			b = le.AppendUint32(b, uint32(n.left))
-			b = le.AppendUint16(b, n.feat)
-			b = append(b, n.thr, n.off)
+			b = le.AppendUint64(b, uint64(n))
 			f64(t.value[i])
 		}
 	}
@@ -63,9 +61,9 @@ func (r *reader) next(n int) []byte {
 	return v
 }
 func (r *reader) u8() uint8    { return r.next(1)[0] }
-func (r *reader) u16() uint16  { return binary.LittleEndian.Uint16(r.next(2)) }
 func (r *reader) u32() uint32  { return binary.LittleEndian.Uint32(r.next(4)) }
-func (r *reader) f64() float64 { return math.Float64frombits(binary.LittleEndian.Uint64(r.next(8))) }
+func (r *reader) u64() uint64  { return binary.LittleEndian.Uint64(r.next(8)) }
+func (r *reader) f64() float64 { return math.Float64frombits(r.u64()) }
 
 // fits tells whether n things of at least size bytes can still follow, so that nothing is allocated for a false count.
 func (r *reader) fits(n uint32, size int) bool {
@@ -116,20 +114,21 @@ func (m *Model) UnmarshalBinary(data []byte) error {
 		t := tree{nodes: make([]node, n), value: make([]float64, n)}
 		seen, depth := make([]bool, n), make([]uint8, n)
 		for i := range t.nodes {
-			nd := node{left: int32(r.u32()), feat: r.u16(), thr: r.u8(), off: r.u8()}
+			nd := node(r.u64())
 			t.value[i] = r.f64()
-			leaf := int(nd.left) == i
+			left := int(nd.left())
+			leaf := left == i
 			switch {
-			case int(nd.feat) >= len(out.cuts) || nd.off > 1 || !finite(t.value[i]):
-				return fail("tree %d: node %d: feature %d, offset %d, value %g", k, i, nd.feat, nd.off, t.value[i])
-			case leaf && (nd.thr != 255 || nd.off != 0):
-				return fail("tree %d: node %d: a leaf with threshold %d", k, i, nd.thr)
-			case !leaf && (int(nd.left) < i || int(nd.left)+1 >= int(n) || depth[i] >= 64 || seen[nd.left] || seen[nd.left+1] || nd.thr == 255):
-				return fail("tree %d: node %d: children at %d", k, i, nd.left)
+			case nd.feat() >= len(out.cuts) || nd.off() > 1 || !finite(t.value[i]):
+				return fail("tree %d: node %d: feature %d, offset %d, value %g", k, i, nd.feat(), nd.off(), t.value[i])
+			case leaf && nd != leafNode(i):
+				return fail("tree %d: node %d: a leaf with threshold %d", k, i, nd.thr())
+			case !leaf && (left < i || left+1 >= int(n) || depth[i] >= 64 || seen[left] || seen[left+1] || nd.thr() == 255):
+				return fail("tree %d: node %d: children at %d", k, i, left)
 			}
 			if !leaf {
-				seen[nd.left], seen[nd.left+1] = true, true
-				depth[nd.left], depth[nd.left+1] = depth[i]+1, depth[i]+1
+				seen[left], seen[left+1] = true, true
+				depth[left], depth[left+1] = depth[i]+1, depth[i]+1
 			}
 			t.nodes[i] = nd
 			t.depth = max(t.depth, int(depth[i]))

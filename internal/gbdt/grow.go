@@ -108,7 +108,7 @@ func (g *grower) grow() *tree {
 
 // close makes a leaf of o.
 func (g *grower) close(t *tree, o open) {
-	t.nodes[o.node] = node{left: int32(o.node), thr: 255}
+	t.nodes[o.node] = leafNode(o.node)
 	t.value[o.node] = -o.sum.g / (o.sum.h + g.s.L2) * g.s.Rate
 	if o.hist != nil {
 		g.free = append(g.free, o.hist)
@@ -158,12 +158,9 @@ func (g *grower) divide(t *tree, parents []open) []open {
 		in, out := g.rows[pc.lo:pc.hi], g.spare[pc.lo:pc.hi]
 		n := splitNode(0, sp)
 		l, r := 0, len(out)-1
-		for _, row := range in { // no branch on the outcome: it is a coin toss
+		for _, row := range in {
 			out[l], out[r] = row, row
-			right := 0
-			if uint8(words[row]>>shift)+n.off > n.thr {
-				right = 1
-			}
+			right := int(n.right(uint8(words[row] >> shift)))
 			l += 1 - right
 			r -= right
 		}
@@ -198,7 +195,7 @@ func (g *grower) divide(t *tree, parents []open) []open {
 	for p, o := range parents {
 		sp := o.best
 		l := len(t.nodes)
-		t.nodes = append(t.nodes, node{}, node{})
+		t.nodes = append(t.nodes, leafNode(l), leafNode(l+1))
 		t.value = append(t.value, 0, 0)
 		t.nodes[o.node] = splitNode(l, sp)
 		t.gain = append(t.gain, featGain{sp.feat, sp.gain})

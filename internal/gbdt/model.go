@@ -14,12 +14,23 @@ const (
 	Squared              // y is any number; the margin estimates its mean
 )
 
-// node is one node of a tree in the form that prediction walks: the next node is left, or left+1 if the row's bin lies
-// above thr. off shifts bins by one so that "missing" (255) wraps round to 0 and goes left. A leaf leads to itself.
-type node struct {
-	left     int32
-	feat     uint16
-	thr, off uint8
+// node is one node of a tree in the form that prediction walks: left<<32 | feature<<16 | threshold<<8 | offset. The next
+// node is left, or left+1 if the row's bin plus the offset (modulo 256) lies above the threshold. An offset of 1 makes
+// "missing" (255) wrap round to 0 and go left. A leaf has threshold 255 and leads to itself.
+type node uint64
+
+func newNode(left, feat int, thr, off uint8) node {
+	return node(left)<<32 | node(feat)<<16 | node(thr)<<8 | node(off)
+}
+
+func (n node) left() int32 { return int32(n >> 32) }
+func (n node) feat() int   { return int(n >> 16 & 0xffff) }
+func (n node) thr() uint8  { return uint8(n >> 8) }
+func (n node) off() uint8  { return uint8(n) }
+
+// right is 1 if a row with this bin goes right, else 0; without a branch, for it is a coin toss.
+func (n node) right(bin uint8) int32 {
+	return int32(uint32(int32(n.thr())-int32(bin+n.off())) >> 31)
 }
 
 type featGain struct {
@@ -36,13 +47,13 @@ type tree struct {
 }
 
 func splitNode(left int, s split) node {
-	n := node{left: int32(left), feat: uint16(s.feat), thr: s.bin}
 	if s.missLeft {
-		n.thr++
-		n.off = 1
+		return newNode(left, s.feat, s.bin+1, 1)
 	}
-	return n
+	return newNode(left, s.feat, s.bin, 0)
 }
+
+func leafNode(k int) node { return newNode(k, 0, 255, 0) }
 
 // A Model is a sum of trees. It is immutable and safe for concurrent use.
 type Model struct {
@@ -89,12 +100,16 @@ func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 			panic("gbdt: bad number of rows")
 		}
 	}
+	keys := make([][]uint64, len(cols))
+	for f := range keys {
+		keys[f] = orderedAll(m.cuts[f])
+	}
 	par.For(threads, len(out), 16*predictRows, func(_, lo, hi int) {
 		buf := make([]uint8, len(cols)*predictRows)
 		for lo < hi {
 			n := min(predictRows, hi-lo)
 			for f, c := range cols {
-				cuts, b := m.cuts[f], buf[f*predictRows:(f+1)*predictRows]
+				cuts, b := keys[f], buf[f*predictRows:(f+1)*predictRows]
 				for i, x := range c[lo : lo+n] {
 					b[i] = find(cuts, x)
 				}
@@ -116,11 +131,7 @@ func (t *tree) add(sums []float64, buf []uint8) {
 	nodes, value := t.nodes, t.value
 	step := func(k int32, r int) int32 {
 		n := nodes[k]
-		next := n.left
-		if buf[int(n.feat)*predictRows+r]+n.off > n.thr {
-			next++
-		}
-		return next
+		return n.left() + n.right(buf[n.feat()*predictRows+r])
 	}
 	r := 0
 	for ; r+4 <= len(sums); r += 4 { // four walks at a time hide each other's latency
@@ -146,14 +157,11 @@ func (t *tree) add(sums []float64, buf []uint8) {
 func (t *tree) leaf(b *bins, row int) int32 {
 	k := int32(0)
 	for {
-		n := &t.nodes[k]
-		if n.left == k {
+		n := t.nodes[k]
+		if n.left() == k {
 			return k
 		}
-		k = n.left
-		if b.at(int(n.feat), row)+n.off > n.thr {
-			k++
-		}
+		k = n.left() + n.right(b.at(n.feat(), row))
 	}
 }
 
