@@ -662,10 +662,10 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 
 // joint runs the tests of all columns at once: MMD, energy distance, sliced W1.
 func (r *run) joint(sc *scopeTables) []*Row {
-	rows := 2000
+	rows, perms := 2000, 500
 	dirs, cut := 100, 20000
 	if r.Quick {
-		rows, dirs, cut = 1000, 50, 10000
+		rows, perms, dirs, cut = 1000, 200, 50, 10000
 	}
 	seed := rng.Hash(r.Seed, hash(sc.name), 5)
 	complete := func(t *table, n int) ([][]float64, []float64) {
@@ -693,7 +693,7 @@ func (r *run) joint(sc *scopeTables) []*Row {
 	}
 	mmd, energy, sliced := sc.newRow("mmd2", "permutation", "features+conditions", ""), sc.newRow("energy", "permutation", "features+conditions", ""), sc.newRow("sliced_w1", "directions"+strconv.Itoa(dirs), "features+conditions", "sd")
 	var out []*Row
-	ps := metric.PairSettings{Rows: rows, Seed: seed, Threads: r.Threads}
+	ps := metric.PairSettings{Rows: rows, Permutations: perms, Seed: seed, Threads: r.Threads}
 	dx, dw := complete(sc.data, rows)
 	for _, t := range []struct {
 		row *Row

@@ -227,6 +227,16 @@ func number(n Number) string {
 	return strings.Replace(fmt.Sprintf("%.*f", min(prec, 6), v), "-", "−", 1)
 }
 
+// deviation writes a standard deviation with two digits.
+func deviation(n Number) string {
+	v := float64(n)
+	if !finite(v) || v == 0 || math.Abs(v) < 1e-4 || math.Abs(v) >= 1e6 {
+		return number(n)
+	}
+	prec := max(0, 1-int(math.Floor(math.Log10(math.Abs(v)))))
+	return fmt.Sprintf("%.*f", prec, v)
+}
+
 func target(row *Row) string {
 	if !finite(float64(row.Target)) {
 		return ""
@@ -262,7 +272,9 @@ type pageGroup struct {
 
 type pageRow struct {
 	Name, Method, Subject, Unit, Meaning string
+	Parts                                []string // of Subject, with places to break the line between them
 	Before, After, Floor, Ref, P, Target string
+	AfterSD, FloorSD                     string
 	State                                string
 	Sort                                 [7]string
 }
@@ -310,10 +322,17 @@ func (r *run) html(rep *Report) ([]byte, error) {
 			p := pageRow{Name: row.Name, Method: row.Method, Subject: strings.TrimSuffix(row.Subject, " @ "+name), Unit: row.Unit, Meaning: meaning[row.Name],
 				Before: number(row.Before), After: number(row.After), Floor: number(row.Floor), Ref: number(row.Reference), P: number(row.P), Target: target(row)}
 			if finite(float64(row.AfterSD)) {
-				p.After += " ± " + number(row.AfterSD)
+				p.AfterSD = deviation(row.AfterSD)
 			}
 			if finite(float64(row.FloorSD)) {
-				p.Floor += " ± " + number(row.FloorSD)
+				p.FloorSD = deviation(row.FloorSD)
+			}
+			for rest := p.Subject; rest != ""; {
+				k := strings.IndexAny(rest, "+,") + 1
+				if k == 0 {
+					k = len(rest)
+				}
+				p.Parts, rest = append(p.Parts, rest[:k]), rest[k:]
 			}
 			for i, v := range []Number{row.Before, row.After, row.Floor, row.Reference, row.P, row.Target} {
 				if finite(float64(v)) {
