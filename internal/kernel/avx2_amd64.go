@@ -66,4 +66,31 @@ func adamAVX2(n int, w *float32, mo *float32, v *float32, mask *float32, grads *
 func sumSquaresAVX2(out *float64, n int, mask *float32, grads *byte, shards int)
 
 //go:noescape
+func spline8ForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func spline8BackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func spline8InverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func splineForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineBackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func splineInverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func splineCircularForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineCircularBackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func splineCircularInverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
 func peakAVX2(n int)

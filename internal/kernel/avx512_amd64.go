@@ -66,4 +66,31 @@ func adamAVX512(n int, w *float32, mo *float32, v *float32, mask *float32, grads
 func sumSquaresAVX512(out *float64, n int, mask *float32, grads *byte, shards int)
 
 //go:noescape
+func spline8ForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func spline8BackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func spline8InverseAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func splineForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineBackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func splineInverseAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
+func splineCircularForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineCircularBackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
+
+//go:noescape
+func splineCircularInverseAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
+
+//go:noescape
 func peakAVX512(n int)

@@ -27,6 +27,7 @@ func (s isa) set(name string) *Set[float32] {
 	k.TanhGrad, k.SiLUGrad, k.GELUGrad = s.tanhGrad, s.siluGrad, s.geluGrad
 	k.Axpy = s.axpy
 	k.AffineForward, k.AffineBackward, k.AffineInverse = s.affineForward, s.affineBackward, s.affineInverse
+	k.SplineForward, k.SplineBackward, k.SplineInverse = s.splineForward, s.splineBackward, s.splineInverse
 	k.Adam, k.SumSq = s.adam, s.sumSq
 	return k
 }

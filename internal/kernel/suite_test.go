@@ -454,6 +454,8 @@ func TestSpline(t *testing.T) {
 					for _, np := range []int{0, 1, 2} {
 						s := Spline{Bins: bins, Bound: []float64{5, 1, math.Pi, 3}[r.IntN(4)], Circular: circular}
 						name := fmt.Sprintf("%+v n=%d np=%d", s, n, np)
+						// the knots are sums of float32: the error within a bin grows with the number of bins
+						loose := max(1, float64(bins)/8)
 						gap := Lanes * r.IntN(2)
 						x, xp := panels(r, n, np, gap, s.Bound/2)
 						y, yp := panels(r, n, np, 0, 0)
@@ -462,8 +464,8 @@ func TestSpline(t *testing.T) {
 						ladj, _ := panels(r, 1, np, 0, 1)
 						set.SplineForward(s, n, np, y.s, yp, ladj.s, x.s, xp, theta.s, tp, save.s, sp)
 						reference.SplineForward(s, n, np, y.w, yp, ladj.w, x.w, xp, theta.w, tp, save.w, sp)
-						y.check(t, name+" y", 1e-5)
-						ladj.check(t, name+" ladj", 1e-4)
+						y.check(t, name+" y", 1e-5*loose)
+						ladj.check(t, name+" ladj", 1e-4*loose)
 						for i := range save.s { // what a set keeps is its own affair, but it stays inside
 							if save.s[i] != canary && !math.IsNaN(save.w[i]) {
 								save.w[i] = float64(save.s[i])
@@ -477,20 +479,20 @@ func TestSpline(t *testing.T) {
 						dth, dtp := panels(r, s.Params()*n, np, 0, 0)
 						set.SplineBackward(s, n, np, dx.s, dxp, dth.s, dtp, gy.s, gyp, gl.s, x.s, xp, theta.s, tp, save.s, sp)
 						reference.SplineBackward(s, n, np, dx.w, dxp, dth.w, dtp, gy.w, gyp, gl.w, x.w, xp, theta.w, tp, save.w, sp)
-						dx.check(t, name+" dx", 3e-4)
-						dth.check(t, name+" dtheta", 3e-4)
+						dx.check(t, name+" dx", 3e-4*loose)
+						dth.check(t, name+" dtheta", 3e-4*loose)
 						theta.check(t, name+" theta", 0)
 						set.SplineBackward(s, n, np, dx.s, dxp, theta.s, tp, gy.s, gyp, gl.s, x.s, xp, theta.s, tp, save.s, sp)
 						reference.SplineBackward(s, n, np, dx.w, dxp, theta.w, tp, gy.w, gyp, gl.w, x.w, xp, theta.w, tp, save.w, sp)
-						theta.check(t, name+" dtheta in place of theta", 3e-4)
+						theta.check(t, name+" dtheta in place of theta", 3e-4*loose)
 
 						theta, tp = panels(r, s.Params()*n, np, gap, 1)
 						set.SplineInverse(s, n, np, y.s, yp, ladj.s, x.s, xp, theta.s, tp)
 						reference.SplineInverse(s, n, np, y.w, yp, ladj.w, x.w, xp, theta.w, tp)
-						y.check(t, name+" inverse", 2e-5)
-						ladj.check(t, name+" inverse ladj", 1e-4)
+						y.check(t, name+" inverse", 2e-5*loose)
+						ladj.check(t, name+" inverse ladj", 1e-4*loose)
 						set.SplineInverse(s, n, np, y.s, yp, nil, x.s, xp, theta.s, tp)
-						y.check(t, name+" inverse without ladj", 2e-5)
+						y.check(t, name+" inverse without ladj", 2e-5*loose)
 					}
 				}
 			}

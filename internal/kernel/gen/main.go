@@ -34,6 +34,7 @@ func main() {
 	isa.affineInverse()
 	isa.adam()
 	isa.sumSquares()
+	isa.splines()
 	isa.peak()
 	Generate()
 }

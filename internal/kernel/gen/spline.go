@@ -1,0 +1,727 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+)
+
+// A spline is one variant of the rational-quadratic spline kernels: with a fixed number of bins everything is unrolled (and on AVX-512
+// the exponentials and masks stay in registers), with 0 the number is only known at run time and loops run over the bins.
+//
+// All kernels work on one panel of n features. In units of the interval, with e_j the exponentials of the softened parameters and S
+// their sum, a knot is at Σ_{i<j} e_i/S. The kernels first place the argument t, scaled by S, among the sums of e_j.
+type spline struct {
+	*machine
+	name     string
+	fixed    int
+	circular bool
+
+	x, y, ladj, theta, save, scratch, c gp
+	bins                                gp // at run time
+	ge                                  []mask
+	bin, index                          vector
+	e                                   []vector
+}
+
+// Rows of save after the 2·bins products e_j·r_j² of exponentials and derivatives of the soft bounds.
+const (
+	saveZ = iota
+	saveS
+	saveD0
+	saveD1
+	saveWidths  // 1/S of the widths
+	saveHeights // 1/S of the heights
+	saveC       // Σ_{i<bin} of the widths
+	saveE       // e_bin of the widths
+	saveYC
+	saveH
+	saveBin
+	saveInside
+	saveR0
+	saveR1
+)
+
+// Constants at c, the order of splineConstants in spline_amd64.go.
+const (
+	boundOf = 4 * iota
+	minusBound
+	twiceBound
+	inverseTwiceBound
+	lastBin
+	binsOf
+)
+
+// rowsAt are rows at a pointer; when bins are looped over, cur is where the loop is.
+type rowsAt struct {
+	base gp
+	step int
+	cur  gp
+}
+
+func (s *spline) row(base gp) *rowsAt    { return &rowsAt{base: base, step: 128} }
+func (s *spline) kept() *rowsAt          { return &rowsAt{base: s.scratch, step: s.bytes()} }
+func (s *spline) unrolled() bool         { return s.fixed > 0 }
+func (s *spline) inRegisters() bool      { return s.fixed > 0 && s.wide }
+func (s *spline) constant(d int) vector  { x := s.vec(); VBROADCASTSS(at(s.c, d), x); return x }
+func (s *spline) pointer(p gp, n int) gp { return s.offset(p, n, 0) }
+
+// offset is the pointer to row n·bins + extra after p.
+func (s *spline) offset(p gp, n, extra int) gp {
+	q := GP64()
+	if s.unrolled() {
+		LEAQ(at(p, 128*(n*s.fixed+extra)), q)
+		return q
+	}
+	MOVQ(s.bins, q)
+	SHLQ(Imm(7), q)
+	if n == 2 {
+		ADDQ(q, q)
+	}
+	ADDQ(p, q)
+	advanceBy(q, 128*extra)
+	return q
+}
+
+func advanceBy(q gp, d int) {
+	if d != 0 {
+		LEAQ(at(q, d), q)
+	}
+}
+
+func (r *rowsAt) at(j int) Mem {
+	if r.cur != nil {
+		return at(r.cur, 0)
+	}
+	return at(r.base, r.step*j)
+}
+
+// each runs the body for the bins from first to the last but less; j is the bin where it is known.
+func (s *spline) each(first, less int, rows []*rowsAt, body func(j int)) {
+	if s.unrolled() {
+		for j := first; j < s.fixed-less; j++ {
+			body(j)
+		}
+		return
+	}
+	for _, r := range rows {
+		r.cur = GP64()
+		LEAQ(at(r.base, r.step*first), r.cur)
+	}
+	s.index = s.set(float64(first))
+	n := GP64()
+	MOVQ(s.bins, n)
+	if d := first + less; d > 0 {
+		SUBQ(Imm(uint64(d)), n)
+	}
+	times(n, func() {
+		body(-1)
+		s.machine.add(1, s.index, s.index)
+		for _, r := range rows {
+			advance(r.step, r.cur)
+		}
+	})
+	for _, r := range rows {
+		r.cur = nil
+	}
+}
+
+// above selects the lanes whose bin is at least j + d.
+func (s *spline) above(j, d int) mask {
+	if s.inRegisters() && s.ge != nil {
+		return s.ge[j+d]
+	}
+	if s.unrolled() {
+		return s.compareTo(greaterOrEqual, s.bin, float64(j+d))
+	}
+	if d == 0 {
+		return s.compare(greaterOrEqual, s.bin, s.index)
+	}
+	i := s.vec()
+	s.machine.add(float64(d), s.index, i)
+	return s.compare(greaterOrEqual, s.bin, i)
+}
+
+func (s *spline) is(bin vector, j, d int) mask {
+	if s.unrolled() {
+		return s.compareTo(equal, bin, float64(j+d))
+	}
+	if d == 0 {
+		return s.compare(equal, bin, s.index)
+	}
+	i := s.vec()
+	s.machine.add(float64(d), s.index, i)
+	return s.compare(equal, bin, i)
+}
+
+// softenFast is soften with an approximate reciprocal and one Newton step.
+func (s *spline) softenFast(x vector, over float64) vector {
+	a, r, two := s.abs(x), s.vec(), s.set(2)
+	s.mul(over, a, a)
+	s.machine.add(1, a, a)
+	if s.wide {
+		VRCP14PS(a, r)
+	} else {
+		VRCPPS(a, r)
+	}
+	VFNMADD231PS(a, r, two)
+	VMULPS(two, r, r)
+	VMULPS(r, x, x)
+	return r
+}
+
+// exponential reads a raw width or height and returns e_j; with save it keeps e_j·r_j².
+func (s *spline) exponential(j int, theta, save *rowsAt) vector {
+	w := s.load(theta.at(j))
+	r := s.softenFast(w, widthInv)
+	if save == nil {
+		return s.expSmall(w)
+	}
+	VMULPS(r, r, r)
+	e := s.expSmall(w)
+	VMULPS(e, r, r)
+	VMOVUPS(r, save.at(j))
+	return e
+}
+
+// search places v, scaled from the interval to the sum of the exponentials, among these: t, Σ_{i<bin} e_i, e_bin, S. It leaves s.bin.
+func (s *spline) search(v vector, theta, save *rowsAt) (t, c, e, sum vector) {
+	sum = s.zero()
+	kept := s.kept()
+	rows := []*rowsAt{theta, kept}
+	if save != nil {
+		rows = append(rows, save)
+	}
+	s.e = nil
+	s.each(0, 0, rows, func(j int) {
+		x := s.exponential(j, theta, save)
+		VADDPS(x, sum, sum)
+		if s.inRegisters() {
+			s.e = append(s.e, x)
+		} else {
+			VMOVUPS(x, kept.at(j))
+		}
+	})
+	t = v
+	VMINPS(t, s.constant(boundOf), t)
+	VMAXPS(t, s.constant(minusBound), t)
+	VADDPS(s.constant(boundOf), t, t)
+	VMULPS(s.constant(inverseTwiceBound), t, t)
+	VMULPS(sum, t, t)
+
+	at := func(j int) vector {
+		if s.inRegisters() {
+			return s.e[j]
+		}
+		return s.load(kept.at(j))
+	}
+	s.bin, c, e = s.zero(), s.zero(), s.copy(at(0))
+	total := s.copy(e)
+	s.ge = make([]mask, s.fixed+1)
+	s.each(1, 0, []*rowsAt{kept}, func(j int) {
+		x := at(j)
+		k := s.compare(greaterThan, t, total)
+		s.merge(k, total, c)
+		s.merge(k, x, e)
+		VADDPS(x, total, total)
+		if s.wide {
+			VADDPS_BCST(s.machine.c(1), s.bin, k.k, s.bin)
+		} else {
+			one := s.vec()
+			VANDPS(s.machine.c(1), k.v, one)
+			VADDPS(one, s.bin, s.bin)
+		}
+		if s.inRegisters() {
+			s.ge[j] = k
+		}
+	})
+	return t, c, e, sum
+}
+
+// pick returns Σ_{i<bin} e_i, e_bin and S of the other coordinate's parameters.
+func (s *spline) pick(theta, save *rowsAt) (c, e, sum vector) {
+	c, e, sum = s.zero(), s.vec(), s.zero()
+	rows := []*rowsAt{theta}
+	if save != nil {
+		rows = append(rows, save)
+	}
+	if !s.unrolled() {
+		VXORPS(e, e, e)
+	}
+	s.each(0, 0, rows, func(j int) {
+		x := s.exponential(j, theta, save)
+		if j == 0 {
+			VMOVAPS(x, e)
+			VMOVAPS(x, sum)
+			return
+		}
+		k := s.above(j, 0)
+		s.merge(k, sum, c)
+		s.merge(k, x, e)
+		VADDPS(x, sum, sum)
+	})
+	return
+}
+
+// slopes returns the raw slope parameters at the two ends of the bin; 0 stands for the fixed slope 1 at the ends of the interval.
+func (s *spline) slopes(theta *rowsAt) (d0, d1 vector) {
+	d0, d1 = s.zero(), s.zero()
+	last := func(v vector) {
+		if s.inRegisters() {
+			s.merge(s.ge[s.fixed-1], v, d1)
+		} else {
+			s.merge(s.compare(greaterOrEqual, s.bin, s.constant(lastBin)), v, d1)
+		}
+	}
+	if s.circular {
+		s.each(0, 0, []*rowsAt{theta}, func(j int) {
+			v := s.load(theta.at(j))
+			s.merge(s.above(j, 0), v, d0)
+			s.merge(s.above(j, -1), v, d1)
+		})
+		last(s.load(at(theta.base, 0)))
+		return
+	}
+	s.each(0, 1, []*rowsAt{theta}, func(j int) {
+		v := s.load(theta.at(j))
+		if j == 0 {
+			VMOVAPS(v, d1)
+		} else {
+			s.merge(s.above(j, 0), v, d1)
+		}
+		s.merge(s.above(j, 1), v, d0)
+	})
+	last(s.zero())
+	return
+}
+
+func (s *spline) text(what, signature string) {
+	s.machine.text(s.name+what, "func(bins, n int, c, scratch *float32, thetaStep, saveStep int, "+signature+")")
+}
+
+// begin loads the parameters that all kernels have.
+func (s *spline) begin() {
+	s.c, s.theta = arg("c"), arg("theta")
+	if !s.inRegisters() {
+		s.scratch = arg("scratch")
+	}
+	if !s.unrolled() {
+		s.bins = arg("bins")
+	}
+	s.ge = nil
+}
+
+func paramAddress(name string) Mem {
+	b, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
+// features runs the body for the vectors of all features, moving the pointers on.
+func (s *spline) features(body func(), across []gp) {
+	none := label("none")
+	CMPQ(paramAddress("n"), Imm(0))
+	JLE(LabelRef(none))
+	Label("feature")
+	half := GP64()
+	MOVQ(U32(uint32(s.vectors())), half)
+	Label("vector")
+	body()
+	ps := append([]gp{s.theta}, across...)
+	if s.save != nil {
+		ps = append(ps, s.save)
+	}
+	if s.ladj != nil {
+		ps = append(ps, s.ladj)
+	}
+	advance(s.bytes(), ps...)
+	DECQ(half)
+	JNZ(LabelRef("vector"))
+	ADDQ(paramAddress("thetaStep"), s.theta)
+	if s.save != nil {
+		ADDQ(paramAddress("saveStep"), s.save)
+	}
+	if s.ladj != nil {
+		SUBQ(U32(128), s.ladj)
+	}
+	DECQ(paramAddress("n"))
+	JNZ(LabelRef("feature"))
+	Label(none)
+	s.end()
+}
+
+// curve evaluates the spline on its bin at z: the reciprocal denominator, r = num·rden (the height within the bin) and the
+// numerator p of the slope s²·p·rden².
+func (s *spline) curve(z, slope, d0, d1 vector) (rden, r, p vector) {
+	one := s.set(1)
+	u, z2, q := s.vec(), s.vec(), s.vec()
+	VSUBPS(z, one, q)
+	VMULPS(q, z, u)
+	VMULPS(z, z, z2)
+	VMULPS(q, q, q)
+	rden = s.vec()
+	VADDPS(d0, d1, rden)
+	s.fms(2, slope, rden)
+	VFMADD213PS(slope, u, rden)
+	VDIVPS(rden, one, rden)
+	r, p = s.vec(), s.vec()
+	VMULPS(u, slope, p)
+	VADDPS(p, p, p)
+	VFMADD231PS(q, d0, p)
+	VFMADD231PS(z2, d1, p)
+	VMULPS(z2, slope, r)
+	VFMADD231PS(u, d0, r)
+	VMULPS(rden, r, r)
+	return
+}
+
+// logSlope is ln(s²·p·rden²); all three are lost.
+func (s *spline) logSlope(slope, rden, p vector) vector {
+	VMULPS(slope, rden, rden)
+	VMULPS(rden, rden, rden)
+	VMULPS(rden, p, p)
+	return s.logNormal(p)
+}
+
+func (s *spline) inside(v vector) mask { return s.compare(lessThan, s.abs(v), s.constant(boundOf)) }
+
+func (s *spline) forward() {
+	s.text("Forward", "y, ladj, x, theta, save *float32")
+	s.begin()
+	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), arg("save")
+	s.features(func() {
+		more := s.offset(s.save, 2, 0)
+		keep := func(row int, v vector) { VMOVUPS(v, at(more, 128*row)) }
+		t, c, e, sum := s.search(s.load(at(s.x, 0)), s.row(s.theta), s.row(s.save))
+		keep(saveBin, s.bin)
+		keep(saveC, c)
+		keep(saveE, e)
+		z := t
+		VSUBPS(c, z, z)
+		VDIVPS(e, z, z)
+		s.minimum(1, z, z)
+		keep(saveZ, z)
+		VDIVPS(sum, s.set(1), sum)
+		keep(saveWidths, sum)
+
+		yc, eh, sumH := s.pick(s.row(s.pointer(s.theta, 1)), s.row(s.pointer(s.save, 1)))
+		VDIVPS(sumH, s.set(1), sumH)
+		keep(saveYC, yc)
+		keep(saveH, eh)
+		keep(saveHeights, sumH)
+
+		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
+		for i, d := range []vector{d0, d1} {
+			r := s.soften(d, affineInv)
+			VMULPS(r, r, r)
+			keep(saveR0+i, r)
+		}
+		d0, d1 = s.expSmall(d0), s.expSmall(d1)
+		keep(saveD0, d0)
+		keep(saveD1, d1)
+
+		w, slope := s.vec(), s.vec()
+		VMULPS(at(more, 128*saveWidths), e, w)
+		VMULPS(sumH, eh, eh)
+		VDIVPS(w, eh, slope)
+		keep(saveS, slope)
+		rden, r, p := s.curve(z, slope, d0, d1)
+		y := s.vec()
+		VMULPS(sumH, yc, y)
+		VFMADD231PS(r, eh, y)
+		VMULPS(s.constant(twiceBound), y, y)
+		VADDPS(s.constant(minusBound), y, y)
+		l := s.logSlope(slope, rden, p)
+
+		x := s.load(at(s.x, 0))
+		in, one := s.inside(x), s.set(1)
+		s.machine.keep(in, one, one)
+		keep(saveInside, one)
+		s.machine.keep(in, l, l)
+		s.merge(in, y, x)
+		VMOVUPS(x, at(s.y, 0))
+		VADDPS(at(s.ladj, 0), l, l)
+		VMOVUPS(l, at(s.ladj, 0))
+	}, []gp{s.x, s.y})
+}
+
+func (s *spline) inverse() {
+	s.text("Inverse", "x, ladj, y, theta *float32")
+	s.begin()
+	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), nil
+	s.features(func() {
+		t, yc, eh, sumH := s.search(s.load(at(s.y, 0)), s.row(s.pointer(s.theta, 1)), nil)
+		VDIVPS(sumH, s.set(1), sumH)
+		VSUBPS(yc, t, t)
+		VMINPS(eh, t, t)
+		VMULPS(sumH, eh, eh) // height
+		VMULPS(sumH, t, t)   // (y − y0)
+
+		xc, w, sum := s.pick(s.row(s.theta), nil)
+		VDIVPS(sum, s.set(1), sum)
+		VMULPS(sum, w, w)
+		VMULPS(sum, xc, xc)
+		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
+		s.soften(d0, affineInv)
+		s.soften(d1, affineInv)
+		d0, d1 = s.expSmall(d0), s.expSmall(d1)
+		slope := s.vec()
+		VDIVPS(w, eh, slope)
+
+		// a z² + b z − s·t = 0 with a = h(s − d0) + t·dd, b = h·d0 − t·dd
+		dd, a, b := s.vec(), s.vec(), s.vec()
+		VADDPS(d0, d1, dd)
+		s.fms(2, slope, dd)
+		VMULPS(t, dd, dd)
+		VSUBPS(d0, slope, a)
+		VFMADD213PS(dd, eh, a)
+		VMULPS(d0, eh, b)
+		VSUBPS(dd, b, b)
+		VMULPS(slope, t, t)
+		VMULPS(t, a, a)
+		s.mul(4, a, a)
+		VFMADD231PS(b, b, a)
+		s.maximum(0, a, a)
+		VSQRTPS(a, a)
+		VADDPS(b, a, a)
+		VADDPS(t, t, t)
+		z := t
+		VDIVPS(a, z, z)
+		s.minimum(1, z, z)
+
+		VFMADD231PS(z, w, xc)
+		VMULPS(s.constant(twiceBound), xc, xc)
+		VADDPS(s.constant(minusBound), xc, xc)
+		y := s.load(at(s.y, 0))
+		in := s.inside(y)
+		s.merge(in, xc, y)
+		VMOVUPS(y, at(s.x, 0))
+		rden, _, p := s.curve(z, slope, d0, d1)
+		l := s.logSlope(slope, rden, p)
+		s.machine.keep(in, l, l)
+		old := s.load(at(s.ladj, 0))
+		VSUBPS(l, old, old)
+		VMOVUPS(old, at(s.ladj, 0))
+	}, []gp{s.x, s.y})
+}
+
+func (s *spline) backward() {
+	s.text("Backward", "dx, theta, gy, gl, save *float32")
+	s.begin() // theta is where the gradient goes
+	dx, gy, gl := arg("dx"), arg("gy"), arg("gl")
+	s.save, s.ladj, s.ge, s.bin = arg("save"), gl, nil, nil
+	s.features(func() {
+		more := s.offset(s.save, 2, 0)
+		row := func(r int) Mem { return at(more, 128*r) }
+		ld := func(r int) vector { return s.load(row(r)) }
+		z, slope, d0, d1 := ld(saveZ), ld(saveS), ld(saveD0), ld(saveD1)
+		one := s.set(1)
+		u, oz := s.vec(), s.vec()
+		VSUBPS(z, one, oz)
+		VMULPS(oz, z, u)
+		mixed := func() vector { // d0 + d1 − 2s
+			v := s.vec()
+			VADDPS(d0, d1, v)
+			s.fms(2, slope, v)
+			return v
+		}
+		dd := mixed()
+		rden := s.copy(dd)
+		VFMADD213PS(slope, u, rden)
+		VDIVPS(rden, one, rden)
+		beta, rp, tmp := s.vec(), s.vec(), s.vec()
+		VMULPS(z, z, tmp)
+		VMULPS(tmp, slope, beta)
+		VFMADD231PS(u, d0, beta)
+		VMULPS(rden, beta, beta) // height within the bin
+		p := s.vec()
+		VMULPS(u, slope, p)
+		VADDPS(p, p, p)
+		VFMADD231PS(tmp, d1, p)
+		VMULPS(oz, oz, tmp)
+		VFMADD231PS(tmp, d0, p)
+		VDIVPS(p, one, rp)
+		local := func(p gp) vector { // the cotangent inside, 0 outside
+			v := ld(saveInside)
+			VMULPS(at(p, 0), v, v)
+			return v
+		}
+		g, gyh := local(gl), local(gy)
+		VMULPS(s.constant(twiceBound), gyh, gyh)
+		VMULPS(row(saveHeights), gyh, gyh)
+		VMULPS(row(saveH), gyh, gyh) // gradient of beta
+
+		// d0 and d1: gyh·u·(1−beta)·rden + g((1−z)²/p − 2u·rden) and −gyh·u·beta·rden + g(z²/p − 2u·rden)
+		ur, gd0, gd1 := s.vec(), s.vec(), s.vec()
+		VMULPS(rden, u, ur)
+		VMULPS(ur, gyh, gd0)
+		VMULPS(beta, gd0, gd1)
+		VSUBPS(gd1, gd0, gd0)
+		VMULPS(rp, tmp, tmp)
+		s.fms(2, ur, tmp)
+		VFMADD231PS(g, tmp, gd0)
+		VMULPS(z, z, tmp)
+		VMULPS(rp, tmp, tmp)
+		s.fms(2, ur, tmp)
+		VMULPS(g, tmp, tmp)
+		VSUBPS(gd1, tmp, gd1)
+		VMULPS(row(saveD0), gd0, gd0)
+		VMULPS(row(saveR0), gd0, gd0)
+		VMULPS(row(saveD1), gd1, gd1)
+		VMULPS(row(saveR1), gd1, gd1)
+		s.bin = ld(saveBin)
+		s.masks()
+		s.emitSlopes(gd0, gd1)
+		if !s.wide { // read again, to have registers meanwhile
+			z, slope, d0, d1, g = ld(saveZ), ld(saveS), ld(saveD0), ld(saveD1), local(gl)
+			oz = s.set(1)
+			VSUBPS(z, oz, oz)
+			dd = mixed()
+		}
+
+		// z: gyh·s·p·rden² + 2g((s(1−2z) − d0(1−z) + d1·z)/p − dd(1−2z)·rden)
+		gz, omz, pz := s.vec(), s.vec(), s.vec()
+		VMULPS(rden, slope, gz)
+		VMULPS(rden, gz, gz)
+		VMULPS(p, gz, gz)
+		VMULPS(gyh, gz, gz)
+		VSUBPS(z, oz, omz)
+		VMULPS(omz, slope, pz)
+		VFNMADD231PS(oz, d0, pz)
+		VFMADD231PS(z, d1, pz)
+		VMULPS(rp, pz, pz)
+		VMULPS(omz, dd, dd)
+		VFNMADD231PS(rden, dd, pz)
+		VADDPS(pz, pz, pz)
+		VFMADD231PS(g, pz, gz)
+		// s: gyh(z² − beta(1−2u))·rden + 2g(1/s + u/p − (1−2u)·rden)
+		om2, gs, rs := s.set(1), s.vec(), s.set(1)
+		s.fms(2, u, om2)
+		VMULPS(z, z, gs)
+		VFNMADD231PS(om2, beta, gs)
+		VMULPS(rden, gs, gs)
+		VMULPS(gyh, gs, gs)
+		VDIVPS(slope, rs, rs)
+		VFMADD231PS(u, rp, rs)
+		VFNMADD231PS(om2, rden, rs)
+		VADDPS(rs, rs, rs)
+		VFMADD231PS(g, rs, gs)
+
+		rw := s.set(1) // 1/width
+		w := ld(saveWidths)
+		VMULPS(row(saveE), w, w)
+		VMULPS(s.constant(twiceBound), w, w)
+		VDIVPS(w, rw, rw)
+		gxz := s.vec()
+		VMULPS(rw, gz, gxz)
+		out := s.load(at(gy, 0))
+		in := s.compare(equal, s.set(1), row(saveInside))
+		s.merge(in, gxz, out)
+		VMOVUPS(out, at(dx, 0))
+		// width: −(gs·s + gz·z)/width; height: gy·beta + gs/width
+		a, b := s.vec(), s.zero()
+		VMULPS(slope, gs, a)
+		VFMADD231PS(z, gz, a)
+		VMULPS(rw, a, a)
+		VSUBPS(a, b, a)
+		VSUBPS(gxz, b, b)
+		gh, gylocal := s.vec(), local(gy)
+		VMULPS(beta, gylocal, gh)
+		VFMADD231PS(rw, gs, gh)
+		s.bin = ld(saveBin)
+		s.masks()
+		s.emit(s.row(s.theta), s.row(s.save), more, saveWidths, saveC, saveE, a, b)
+		s.emit(s.row(s.pointer(s.theta, 1)), s.row(s.pointer(s.save, 1)), more, saveHeights, saveYC, saveH, gh, gylocal)
+	}, []gp{dx, gy})
+}
+
+// masks fills the mask registers from the bin.
+func (s *spline) masks() {
+	s.ge = nil
+	if !s.inRegisters() {
+		return
+	}
+	ge := make([]mask, s.fixed+1)
+	for j := 1; j < s.fixed; j++ {
+		ge[j] = s.compareTo(greaterOrEqual, s.bin, float64(j))
+	}
+	s.ge = ge
+}
+
+// emit writes the gradients of raw widths or heights: bin j gets (a if j = bin, b if j < bin, 0 above, minus the mean over the
+// softmax) · 2·bound·e_j·r_j²/S. a and b are lost.
+func (s *spline) emit(theta, save *rowsAt, more gp, sum, c, e int, a, b vector) {
+	rs := s.load(at(more, 128*sum))
+	base := s.vec()
+	VMULPS(at(more, 128*e), a, base)
+	VFMADD231PS(at(more, 128*c), b, base)
+	VMULPS(rs, base, base)
+	VMULPS(s.constant(twiceBound), rs, rs)
+	VSUBPS(base, a, a)
+	VSUBPS(base, b, b)
+	VMULPS(rs, a, a)
+	VMULPS(rs, b, b)
+	VMULPS(rs, base, base)
+	base = s.neg(base)
+	s.each(0, 0, []*rowsAt{theta, save}, func(j int) {
+		r := s.copy(base)
+		if j == 0 {
+			VMOVAPS(a, r)
+		} else {
+			s.merge(s.above(j, 0), a, r)
+		}
+		if j != s.fixed-1 || !s.unrolled() {
+			s.merge(s.above(j, 1), b, r)
+		}
+		VMULPS(save.at(j), r, r)
+		VMOVUPS(r, theta.at(j))
+	})
+}
+
+func (s *spline) emitSlopes(gd0, gd1 vector) {
+	theta := s.row(s.pointer(s.theta, 2))
+	if s.circular {
+		next := s.vec()
+		s.machine.add(1, s.bin, next)
+		inRange := s.compare(lessThan, next, s.constant(binsOf))
+		s.machine.keep(inRange, next, next)
+		s.each(0, 0, []*rowsAt{theta}, func(j int) {
+			a, b := s.vec(), s.vec()
+			s.machine.keep(s.is(s.bin, j, 0), gd0, a)
+			s.machine.keep(s.is(next, j, 0), gd1, b)
+			VADDPS(a, b, a)
+			VMOVUPS(a, theta.at(j))
+		})
+		return
+	}
+	zero := s.zero()
+	s.each(0, 1, []*rowsAt{theta}, func(j int) {
+		r := s.vec()
+		if !s.inRegisters() {
+			s.machine.keep(s.is(s.bin, j, 0), gd1, r)
+			s.merge(s.is(s.bin, j, 1), gd0, r)
+			VMOVUPS(r, theta.at(j))
+			return
+		}
+		if j == 0 {
+			VMOVAPS(gd1, r)
+		} else {
+			s.machine.keep(s.ge[j], gd1, r)
+		}
+		s.merge(s.ge[j+1], gd0, r)
+		if j+2 < s.fixed {
+			s.merge(s.ge[j+2], zero, r)
+		}
+		VMOVUPS(r, theta.at(j))
+	})
+}
+
+func (m *machine) splines() {
+	for _, s := range []spline{{name: "spline8", fixed: 8}, {name: "spline"}, {name: "splineCircular", circular: true}} {
+		s.machine = m
+		s.forward()
+		s.backward()
+		s.inverse()
+	}
+}

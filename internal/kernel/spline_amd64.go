@@ -1,0 +1,126 @@
+package kernel
+
+// fastBins is the largest number of bins of the assembly, whose scratch is a row a bin; beyond, the portable kernels serve.
+const fastBins = 32
+
+type splineScratch [fastBins * 16]float32
+
+// splineConstants are in the order of gen/spline.go.
+func splineConstants(s Spline) [6]float32 {
+	b := float32(s.Bound)
+	return [6]float32{b, -b, 2 * b, float32(1 / (2 * s.Bound)), float32(s.Bins - 1), float32(s.Bins)}
+}
+
+func (i isa) splineForward(s Spline, n, np int, y []float32, yp int, ladj []float32, x []float32, xp int, theta []float32, tp int, save []float32, sp int) {
+	if n <= 0 || np <= 0 {
+		return
+	}
+	if s.Bins > fastBins {
+		splineForward(s, n, np, y, yp, ladj, x, xp, theta, tp, save, sp)
+		return
+	}
+	needPanels(y, yp, n, np)
+	needPanels(ladj, Lanes, 1, np)
+	needPanels(x, xp, n, np)
+	needPanels(theta, tp, s.Params()*n, np)
+	needPanels(save, sp, s.Save()*n, np)
+	var scratch splineScratch
+	constants := splineConstants(s)
+	c, tmp := &constants[0], &scratch[0]
+	ts, ss := 4*Lanes*(s.Params()-1), 4*Lanes*(s.Save()-1)
+	for p := range np {
+		y, ladj, x, theta, save := ptr(y, p*yp), ptr(ladj, p*Lanes), ptr(x, p*xp), ptr(theta, p*tp), ptr(save, p*sp)
+		switch {
+		case i == avx512 && s.Circular:
+			splineCircularForwardAVX512(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		case i == avx512 && s.Bins == 8:
+			spline8ForwardAVX512(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		case i == avx512:
+			splineForwardAVX512(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		case s.Circular:
+			splineCircularForwardAVX2(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		case s.Bins == 8:
+			spline8ForwardAVX2(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		default:
+			splineForwardAVX2(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		}
+	}
+}
+
+// splineBackward needs only what the forward kept.
+func (i isa) splineBackward(s Spline, n, np int, dx []float32, dxp int, dtheta []float32, dtp int, gy []float32, gyp int, gl []float32, x []float32, xp int, theta []float32, tp int, save []float32, sp int) {
+	if n <= 0 || np <= 0 {
+		return
+	}
+	if s.Bins > fastBins {
+		splineBackward(s, n, np, dx, dxp, dtheta, dtp, gy, gyp, gl, x, xp, theta, tp, save, sp)
+		return
+	}
+	needPanels(dx, dxp, n, np)
+	needPanels(dtheta, dtp, s.Params()*n, np)
+	needPanels(gy, gyp, n, np)
+	needPanels(gl, Lanes, 1, np)
+	needPanels(save, sp, s.Save()*n, np)
+	var scratch splineScratch
+	constants := splineConstants(s)
+	c, tmp := &constants[0], &scratch[0]
+	ts, ss := 4*Lanes*(s.Params()-1), 4*Lanes*(s.Save()-1)
+	for p := range np {
+		dx, dtheta, gy, gl, save := ptr(dx, p*dxp), ptr(dtheta, p*dtp), ptr(gy, p*gyp), ptr(gl, p*Lanes), ptr(save, p*sp)
+		switch {
+		case i == avx512 && s.Circular:
+			splineCircularBackwardAVX512(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		case i == avx512 && s.Bins == 8:
+			spline8BackwardAVX512(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		case i == avx512:
+			splineBackwardAVX512(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		case s.Circular:
+			splineCircularBackwardAVX2(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		case s.Bins == 8:
+			spline8BackwardAVX2(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		default:
+			splineBackwardAVX2(s.Bins, n, c, tmp, ts, ss, dx, dtheta, gy, gl, save)
+		}
+	}
+}
+
+func (i isa) splineInverse(s Spline, n, np int, x []float32, xp int, ladj []float32, y []float32, yp int, theta []float32, tp int) {
+	if n <= 0 || np <= 0 {
+		return
+	}
+	if s.Bins > fastBins {
+		splineInverse(s, n, np, x, xp, ladj, y, yp, theta, tp)
+		return
+	}
+	needPanels(x, xp, n, np)
+	needPanels(y, yp, n, np)
+	needPanels(theta, tp, s.Params()*n, np)
+	if ladj != nil {
+		needPanels(ladj, Lanes, 1, np)
+	}
+	var scratch splineScratch
+	var unused [Lanes]float32
+	constants := splineConstants(s)
+	c, tmp := &constants[0], &scratch[0]
+	ts := 4 * Lanes * (s.Params() - 1)
+	for p := range np {
+		x, y, theta, l := ptr(x, p*xp), ptr(y, p*yp), ptr(theta, p*tp), &unused[0]
+		if ladj != nil {
+			l = ptr(ladj, p*Lanes)
+		}
+		switch {
+		case i == avx512 && s.Circular:
+			splineCircularInverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		case i == avx512 && s.Bins == 8:
+			spline8InverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		case i == avx512:
+			splineInverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		case s.Circular:
+			splineCircularInverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		case s.Bins == 8:
+			spline8InverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		default:
+			splineInverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+		}
+	}
+}
