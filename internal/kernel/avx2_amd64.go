@@ -93,4 +93,19 @@ func splineCircularBackwardAVX2(bins int, n int, c *float32, scratch *float32, t
 func splineCircularInverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
 
 //go:noescape
+func layerNormAVX2(rows int, y *float32, mean *float32, rstd *float32, x *float32, scale *float32, shift *float32, constants *float32)
+
+//go:noescape
+func layerNormBackwardAVX2(rows int, dx *float32, dscale *float32, dshift *float32, gy *float32, x *float32, mean *float32, rstd *float32, scale *float32, inv float32)
+
+//go:noescape
+func softmaxAVX2(valid int, rest int, p *float32, s *float32, scale float32)
+
+//go:noescape
+func softmaxBackwardAVX2(rows int, ds *float32, gp *float32, p *float32, scale float32)
+
+//go:noescape
+func gaussMixAVX2(f *float32, grad *float32, x *float32, dim int, y *float32, wy *float32, ny int, c *float32, nc int, mode int, fw float32, gw float32)
+
+//go:noescape
 func peakAVX2(n int)

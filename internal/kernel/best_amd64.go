@@ -28,6 +28,9 @@ func (s isa) set(name string) *Set[float32] {
 	k.Axpy = s.axpy
 	k.AffineForward, k.AffineBackward, k.AffineInverse = s.affineForward, s.affineBackward, s.affineInverse
 	k.SplineForward, k.SplineBackward, k.SplineInverse = s.splineForward, s.splineBackward, s.splineInverse
+	k.LayerNorm, k.LayerNormBackward = s.layerNorm, s.layerNormBackward
+	k.Softmax, k.SoftmaxBackward = s.softmax, s.softmaxBackward
+	k.GaussMix = s.gaussMix
 	k.Adam, k.SumSq = s.adam, s.sumSq
 	return k
 }

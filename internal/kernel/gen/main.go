@@ -35,6 +35,11 @@ func main() {
 	isa.adam()
 	isa.sumSquares()
 	isa.splines()
+	isa.layerNorm()
+	isa.layerNormBackward()
+	isa.softmax()
+	isa.softmaxBackward()
+	isa.gaussMix()
 	isa.peak()
 	Generate()
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+)
+
+// gaussMix emits, for the 32 lanes of a panel, the sums over points of the kernel mixture and its gradient. mode 2 or 4 says that c
+// grows by that factor, so that one exponential gives the others by squaring; 0 that every bandwidth needs its own. fw is 1/(number
+// of bandwidths), gw is −2 times it; grad may be nil.
+func (m *machine) gaussMix() {
+	m.text("gaussMix", "func(f, grad, x *float32, dim int, y, wy *float32, ny int, c *float32, nc, mode int, fw, gw float32)")
+	f, grad, x := arg("f"), arg("grad"), arg("x")
+	vectors := GP64()
+	MOVQ(U32(uint32(m.vectors())), vectors)
+	Label("vector")
+	y, wy, ny, stride := arg("y"), arg("wy"), arg("ny"), arg("dim")
+	SHLQ(Imm(2), stride)
+	group := 4
+	if !m.wide {
+		group = 2
+	}
+	for _, n := range []int{group, 1} {
+		top, out := label("points"), label("points")
+		Label(top)
+		CMPQ(ny, Imm(uint64(n)))
+		JL(LabelRef(out))
+		m.gaussPoints(n, f, grad, x, y, wy, stride)
+		advance(4*n, wy)
+		for range n {
+			ADDQ(stride, y)
+		}
+		SUBQ(Imm(uint64(n)), ny)
+		JMP(LabelRef(top))
+		Label(out)
+	}
+	advance(m.bytes(), f, x)
+	skip := label("skip")
+	TESTQ(grad, grad)
+	JZ(LabelRef(skip))
+	advance(m.bytes(), grad)
+	Label(skip)
+	DECQ(vectors)
+	JNZ(LabelRef("vector"))
+	m.end()
+}
+
+func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
+	// the distance of x to n points
+	difference := func(xd vector, p Mem) vector {
+		t := m.vec()
+		if m.wide {
+			VSUBPS_BCST(p, xd, t)
+		} else {
+			VBROADCASTSS(p, t)
+			VSUBPS(t, xd, t)
+		}
+		return t
+	}
+	r2 := make([]vector, n)
+	for j := range r2 {
+		r2[j] = m.zero()
+	}
+	xp, yp, k := GP64(), GP64(), GP64()
+	start := func() {
+		MOVQ(x, xp)
+		MOVQ(y, yp)
+		Load(Param("dim"), k)
+	}
+	start()
+	rows := newRows(n, yp, stride)
+	times(k, func() {
+		xd := m.load(at(xp, 0))
+		for j, r := range r2 {
+			t := difference(xd, rows.at(j))
+			VFMADD231PS(t, t, r)
+		}
+		advance(128, xp)
+		advance(4, yp)
+	})
+
+	sum, slope := make([]vector, n), make([]vector, n) // Σ e, Σ c·e
+	for j := range n {
+		sum[j], slope[j] = m.zero(), m.zero()
+	}
+	c, q, mode := GP64(), GP64(), GP64()
+	Load(Param("c"), c)
+	Load(Param("nc"), q)
+	Load(Param("mode"), mode)
+	general, done := label("general"), label("done")
+	TESTQ(mode, mode)
+	JZ(LabelRef(general))
+	cv := m.constant(c, 0)
+	for _, r := range r2 {
+		VMULPS(cv, r, r)
+		e := m.expNegative(m.neg(r))
+		VMOVAPS(e, r)
+	}
+	times(q, func() {
+		cv := m.constant(c, 0)
+		for j, e := range r2 {
+			VADDPS(e, sum[j], sum[j])
+			VFMADD231PS(e, cv, slope[j])
+			VMULPS(e, e, e)
+		}
+		once := label("once")
+		CMPQ(mode, Imm(4))
+		JNE(LabelRef(once))
+		for _, e := range r2 {
+			VMULPS(e, e, e)
+		}
+		Label(once)
+		advance(4, c)
+	})
+	JMP(LabelRef(done))
+	Label(general)
+	times(q, func() {
+		cv := m.constant(c, 0)
+		for j, r := range r2 {
+			t := m.vec()
+			VMULPS(cv, r, t)
+			e := m.expNegative(m.neg(t))
+			VADDPS(e, sum[j], sum[j])
+			VFMADD231PS(e, cv, slope[j])
+		}
+		advance(4, c)
+	})
+	Label(done)
+
+	total := m.load(at(f, 0))
+	fw := m.param("fw")
+	for j, s := range sum {
+		w := m.constant(wy, 4*j)
+		VMULPS(w, s, s)
+		VFMADD231PS(fw, s, total)
+	}
+	VMOVUPS(total, at(f, 0))
+	out := label("value")
+	TESTQ(grad, grad)
+	JZ(LabelRef(out))
+	gw := m.param("gw")
+	for j, s := range slope {
+		w := m.constant(wy, 4*j)
+		VMULPS(gw, w, w)
+		VMULPS(w, s, s)
+	}
+	start()
+	g := GP64()
+	MOVQ(grad, g)
+	times(k, func() {
+		xd, acc := m.load(at(xp, 0)), m.load(at(g, 0))
+		for j, s := range slope {
+			t := difference(xd, rows.at(j))
+			VFMADD231PS(s, t, acc)
+		}
+		VMOVUPS(acc, at(g, 0))
+		advance(128, xp, g)
+		advance(4, yp)
+	})
+	Label(out)
+}
+
+// expNegative is e^x for x <= 0; x is lost.
+func (m *machine) expNegative(x vector) vector {
+	low := -87.33
+	if !m.wide {
+		low = -86.98
+	}
+	some := m.compareTo(notLessOrNaN, x, low)
+	m.maximum(low, x, x)
+	p := m.expSmall(x)
+	m.keep(some, p, p)
+	return p
+}
