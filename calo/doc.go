@@ -1,0 +1,21 @@
+// Package calo draws calorimeter showers as a detector simulation would: a network draws the energies of the layers, another
+// one the voxels, both by conditional flow matching (CaloDREAM, arXiv:2405.09629).
+//
+// A Codec stands between showers and networks. It turns a shower into an energy vector (what the energy network draws, given
+// the incident energy) and a shape vector (what the shape network draws, given incident and layer energies), and back.
+// Energies are in MeV; a shower is a row of voxels as in package calo/geometry.
+//
+//	codec       energy vector                              shape vector
+//	calodream   logit u_0..u_{L-1}, standardised           logit of voxels over their layer, standardised voxel by voxel
+//	vit4hep     the same                                   the same, one mean and deviation for all filled voxels
+//	quantile    E_tot, layer fractions and counts of       voxel fractions through their distribution at that
+//	(default)   filled voxels, each through its            ring and count to a normal number; below the point
+//	            distribution at that energy to a           where zeros end, a voxel is empty
+//	            normal number
+//
+// u_0 = E_tot/E_inc and u_i = E_{i-1}/(E_{i-1}+...+E_{L-1}).
+//
+// With the quantile codec every number that a network may produce is a valid one: there is no gap between empty and filled, and
+// single distributions are right before any training; the networks learn how the numbers hang together. A layer that has energy
+// keeps it: the count says how many voxels are filled, and their sum is the layer's energy to a float32 rounding.
+package calo
