@@ -12,17 +12,18 @@ type Settings struct {
 
 // A Frame is the memory of one tile: every tensor's values and cotangents.
 type Frame[T kernel.Float] struct {
-	K      *kernel.Set[T]
-	Items  int // items of this tile that are real; the rest of the last panel is padding
-	First  int // number of the tile's first item in the batch
-	prog   *Program[T]
-	cap    int
-	slab   []T
-	grads  []T
-	temp   []T
-	used   int
-	dw     []T
-	losses []float64
+	K        *kernel.Set[T]
+	Items    int // items of this tile that are real; the rest of the last panel is padding
+	First    int // number of the tile's first item in the batch
+	prog     *Program[T]
+	cap      int
+	slab     []T
+	grads    []T
+	temp     []T
+	used     int
+	dw       []T
+	attended attended[T]
+	losses   []float64
 }
 
 // Panels is the number of panels that the real rows of t fill.

@@ -2,26 +2,34 @@ package ad
 
 import "hepmorph/internal/kernel"
 
-// linear is y = W x + b, row by row. W is (out, in), b (out) or nil.
+// linear is y = act(W x + b), row by row. W is (out, in), b (out) or nil.
 type linear[T kernel.Float] struct {
 	x, y Tensor
 	w, b *Param
+	act  kernel.Act
 }
 
-// Linear records y = W x + b.
+// Linear records y = W x + b; b may be nil.
 func (p *Program[T]) Linear(x Tensor, w, b *Param) Tensor {
+	return p.linear(x, w, b, kernel.Identity)
+}
+
+// LinearReLU records y = max(W x + b, 0); b may be nil.
+func (p *Program[T]) LinearReLU(x Tensor, w, b *Param) Tensor { return p.linear(x, w, b, kernel.ReLU) }
+
+func (p *Program[T]) linear(x Tensor, w, b *Param, act kernel.Act) Tensor {
 	if w.Cols != x.Width {
 		panic("ad: linear: width of the input is not that of the weights")
 	}
 	y := p.New(w.Rows, x.Rep)
-	p.Add(&linear[T]{x: x, y: y, w: w, b: b})
+	p.Add(&linear[T]{x: x, y: y, w: w, b: b, act: act})
 	return y
 }
 
 func (o *linear[T]) In() []Tensor { return []Tensor{o.x} }
 
 func (o *linear[T]) Forward(f *Frame[T]) {
-	var e kernel.Epilogue[T]
+	e := kernel.Epilogue[T]{Act: o.act}
 	if o.b != nil {
 		e.Bias = f.W(o.b)
 	}
@@ -31,6 +39,14 @@ func (o *linear[T]) Forward(f *Frame[T]) {
 func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
 	np := f.Panels(o.x)
 	gy := f.G(o.y)
+	if o.act == kernel.ReLU {
+		g := f.Cotangents(o.y)
+		for i, y := range f.Values(o.y) {
+			if y <= 0 {
+				g[i] = 0 // nobody else reads it
+			}
+		}
+	}
 	xt := f.Temp(np * kernel.Lanes * o.w.LD)
 	f.K.Transpose(xt, o.w.LD, kernel.Lanes*o.w.LD, f.V(o.x), o.x.Stride(), o.w.Cols, np)
 	f.K.GradW(f.DW(o.w), o.w.LD, gy, o.y.Stride(), xt, o.w.LD, kernel.Lanes*o.w.LD, o.w.Rows, o.w.Cols, np, nil)

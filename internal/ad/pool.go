@@ -97,7 +97,8 @@ func (p *Pool) await(seen int64) {
 func (p *Pool) work(w int) {
 	defer func() {
 		if r := recover(); r != nil {
-			p.failed.CompareAndSwap(nil, &r)
+			failure := r // a variable of its own: r would move to the heap in every call
+			p.failed.CompareAndSwap(nil, &failure)
 			p.next.Store(p.size)
 		}
 	}()

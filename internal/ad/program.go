@@ -85,5 +85,8 @@ func (p *Program[T]) Loss() int {
 	return p.losses - 1
 }
 
+// Losses is the number of reserved slots.
+func (p *Program[T]) Losses() int { return p.losses }
+
 // HasGrad says whether t carries a cotangent.
 func (p *Program[T]) HasGrad(t Tensor) bool { return !t.None() && p.bufs[t.id-1].grad }

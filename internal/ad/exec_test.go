@@ -1,0 +1,261 @@
+package ad_test
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hepmorph/internal/ad"
+	"hepmorph/internal/kernel"
+	"hepmorph/internal/rng"
+)
+
+// block records a small transformer block over rows, with every kind of memory that an operation may take.
+func block(p *ad.Program[float32], rep int) (out ad.Tensor) {
+	ps := p.Params
+	dense := func(name string, rows, cols int) (w, b *ad.Param) {
+		w, b = ps.Matrix(name+".weight", rows, cols), ps.Vector(name+".bias", rows)
+		ps.Normal(w, 0.3, 1)
+		ps.Normal(b, 0.1, 1)
+		return
+	}
+	x, c, y, w := p.InputRows(5, rep), p.Input(3), p.InputRows(5, rep), p.InputRows(1, rep)
+	wi, bi := dense("in", 16, 5)
+	wm, bm := dense("modulation", 48, 3)
+	wq, bq := dense("qkv", 48, 16)
+	wo, bo := dense("out", 5, 16)
+	pos := ps.Matrix("positions", rep, 16)
+	ps.Normal(pos, 0.5, 1)
+	h := p.AddTable(p.Linear(x, wi, bi), pos)
+	m := p.Linear(p.Activate(ad.SiLU, c), wm, bm)
+	qkv := p.Linear(p.ModulatedNorm(h, m.Part(0, 16), m.Part(16, 32), 1e-5), wq, bq)
+	a := p.Attention(qkv.Part(0, 16), qkv.Part(16, 32), qkv.Part(32, 48), 2, true)
+	h = p.GatedAdd(h, a, m.Part(32, 48))
+	out = p.Linear(p.Activate(ad.GELU, h), wo, bo)
+	p.SquaredError(out, y, w)
+	return out
+}
+
+const tokens = 37
+
+type blockRun struct {
+	run  ad.Run[float32]
+	exec *ad.Exec[float32]
+	sh   *ad.Shards[float32]
+	out  ad.Tensor
+}
+
+func newBlock(pool *ad.Pool, n int, set ad.Settings) *blockRun {
+	ps := ad.NewParams[float32]()
+	p := ad.NewProgram(ps)
+	b := &blockRun{out: block(p, tokens)}
+	b.sh = ad.NewShards(ps, 4)
+	b.exec = p.Compile(kernel.Best(), pool, b.sh, set)
+	s := rng.NewKey(1, "block").At(0)
+	fill := func(k int) []float32 {
+		v := make([]float32, n*k)
+		for i := range v {
+			v[i] = float32(s.Norm())
+		}
+		return v
+	}
+	index := make([]int32, n)
+	s.Perm(index)
+	b.run = ad.Run[float32]{N: n, Backward: true, Losses: make([]float64, 1), Inputs: []ad.Source[float32]{
+		{Data: fill(5 * tokens), Index: index}, {Data: fill(3), Index: index},
+		{Fill: func(dst []float32, first, n int) {
+			for i := range dst {
+				dst[i] = float32((first*5*tokens + i) % 7)
+			}
+		}}, {Data: fill(tokens)},
+	}}
+	return b
+}
+
+func (b *blockRun) gradient() []float32 {
+	g := make([]float32, len(b.sh.G[0]))
+	for _, s := range b.sh.G {
+		for i, v := range s {
+			g[i] += v
+		}
+	}
+	return g
+}
+
+func TestThreadsDoNotMatter(t *testing.T) {
+	var want []float32
+	for _, threads := range []int{1, 2, 3, 8} {
+		pool := ad.NewPool(threads)
+		b := newBlock(pool, 43, ad.Settings{Items: 3})
+		out := make([]float32, 43*5*tokens)
+		b.run.Outputs = []ad.Sink[float32]{{Tensor: b.out, Data: out}}
+		b.exec.Run(&b.run)
+		got := append(append(b.gradient(), out...), float32(b.run.Losses[0]))
+		pool.Close()
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d threads change the result", threads)
+		}
+	}
+}
+
+// TestTwoPhases holds that Run with Keep and Back is the same as one pass.
+func TestTwoPhases(t *testing.T) {
+	pool := ad.NewPool(2)
+	defer pool.Close()
+	one, two := newBlock(pool, 20, ad.Settings{Items: 3}), newBlock(pool, 20, ad.Settings{Items: 3})
+	one.exec.Run(&one.run)
+	two.run.Backward, two.run.Keep = false, true
+	two.exec.Run(&two.run)
+	two.exec.Back(20, nil)
+	if !slices.Equal(one.gradient(), two.gradient()) {
+		t.Error("the gradients of one pass and of two phases differ")
+	}
+}
+
+func TestItemsDoNotSeeEachOther(t *testing.T) {
+	pool := ad.NewPool(1)
+	b := newBlock(pool, 12, ad.Settings{Items: 5})
+	out := make([]float32, 12*5*tokens)
+	b.run.Outputs = []ad.Sink[float32]{{Tensor: b.out, Data: out}}
+	b.exec.Run(&b.run)
+	before := slices.Clone(out)
+	for i := range b.run.Inputs[0].Index {
+		if b.run.Inputs[0].Index[i] == 7 {
+			b.run.Inputs[0].Data[7*5*tokens+4] += 1
+			b.exec.Run(&b.run)
+			for k := range out {
+				if item := k / (5 * tokens); (out[k] != before[k]) != (item == i) && item != i {
+					t.Fatalf("a change of item %d moves item %d", i, item)
+				}
+			}
+			if slices.Equal(out[i*5*tokens:][:5*tokens], before[i*5*tokens:][:5*tokens]) {
+				t.Error("a change of an item changes nothing")
+			}
+		}
+	}
+}
+
+func TestStepsMakeNoGarbage(t *testing.T) {
+	pool := ad.NewPool(2)
+	defer pool.Close()
+	b := newBlock(pool, 40, ad.Settings{Items: 4})
+	b.exec.Run(&b.run)
+	if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run) }); n > 0 {
+		t.Errorf("a step makes %v allocations", n)
+	}
+	b.run.Backward, b.run.Keep = false, true
+	b.exec.Run(&b.run)
+	b.exec.Back(40, nil)
+	if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run); b.exec.Back(40, nil) }); n > 0 {
+		t.Errorf("a step in two phases makes %v allocations", n)
+	}
+}
+
+func TestPoolRunsEveryTaskOnce(t *testing.T) {
+	for _, threads := range []int{1, 2, 5} {
+		p := ad.NewPool(threads)
+		for round := range 200 {
+			tasks := round % 23
+			var done [23]atomic.Int32
+			p.Run(tasks, func(w, k int) {
+				if w < 0 || w >= threads {
+					t.Errorf("worker %d of %d", w, threads)
+				}
+				done[k].Add(1)
+			})
+			for k := range done {
+				if got, want := done[k].Load(), map[bool]int32{true: 1}[k < tasks]; got != want {
+					t.Fatalf("%d threads: task %d of %d ran %d times", threads, k, tasks, got)
+				}
+			}
+			if round == 100 {
+				time.Sleep(5 * time.Millisecond) // workers park
+			}
+		}
+		p.Close()
+	}
+}
+
+func TestPoolRaisesPanics(t *testing.T) {
+	p := ad.NewPool(2)
+	defer p.Close()
+	for range 3 {
+		func() {
+			defer func() {
+				if r := recover(); r != "boom" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			p.Run(10, func(_, k int) {
+				if k == 3 {
+					panic("boom")
+				}
+			})
+			t.Error("no panic")
+		}()
+	}
+	p.Run(4, func(int, int) {}) // still works
+}
+
+func TestIdleWorkersPark(t *testing.T) {
+	before := runtime.NumGoroutine()
+	p := ad.NewPool(4)
+	p.Run(8, func(int, int) {})
+	p.Close()
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines are left", runtime.NumGoroutine()-before)
+}
+
+func TestParams(t *testing.T) {
+	ps := ad.NewParams[float32]()
+	m := ps.Matrix("m", 3, 5)
+	v := ps.Vector("v", 4)
+	ps.SetMask(m, func(i, j int) bool { return j <= i })
+	ps.Uniform(m, 1, 1)
+	ps.Constant(v, 2)
+	if n := ps.Count(); n != 6+4 {
+		t.Errorf("%d parameters may move, want 10", n)
+	}
+	if x := ps.Row(m, 0); x[1] != 0 || x[0] == 0 {
+		t.Errorf("row 0 of a masked matrix is %v", x)
+	}
+	named := ps.Named()
+	qs := ad.Convert[float64](ps)
+	other := ad.NewParams[float32]()
+	other.Matrix("m", 3, 5)
+	other.Vector("v", 4)
+	if err := other.SetNamed(named); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(other.W, ps.W) {
+		t.Error("parameters change on their way by name")
+	}
+	for i, w := range qs.W {
+		if float32(w) != ps.W[i] {
+			t.Fatal("parameters change when converted")
+		}
+	}
+	named["m"][3] = float32(math.NaN())
+	if other.SetNamed(named) == nil {
+		t.Error("NaN is accepted")
+	}
+	named["m"] = named["m"][:4]
+	if other.SetNamed(named) == nil {
+		t.Error("a wrong size is accepted")
+	}
+	delete(named, "m")
+	if other.SetNamed(named) == nil {
+		t.Error("a missing name is accepted")
+	}
+}

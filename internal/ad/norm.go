@@ -1,0 +1,80 @@
+package ad
+
+import "hepmorph/internal/kernel"
+
+type layerNorm[T kernel.Float] struct {
+	x, y, mean, rstd Tensor
+	scale, shift     Part
+	in               []Tensor
+	of               []int
+	eps              T
+}
+
+// LayerNorm records y = (x−mean)/√(var+eps) over the units of each row (arXiv 1607.06450, biased variance).
+func (p *Program[T]) LayerNorm(x Tensor, eps float64) Tensor {
+	return p.ModulatedNorm(x, Part{}, Part{}, eps)
+}
+
+// ModulatedNorm records y = LayerNorm(x)·(1+scale) + shift, the adaptive norm of arXiv 2212.09748. Scale and shift have the units of x
+// and its rows, or one row an item, which then holds for all rows of the item; their tensors have equal width.
+func (p *Program[T]) ModulatedNorm(x Tensor, scale, shift Part, eps float64) Tensor {
+	o := &layerNorm[T]{x: x, y: p.New(x.Width, x.Rep), mean: p.Keep(1, x.Rep), rstd: p.Keep(1, x.Rep), scale: scale, shift: shift, eps: T(eps)}
+	if scale.Tensor.None() {
+		o.in = []Tensor{x}
+	} else {
+		for _, m := range [...]Part{scale, shift} {
+			if m.Width() != x.Width || m.Tensor.Rep != x.Rep && m.Tensor.Rep != 1 {
+				panic("ad: modulation of another shape than what is normalised")
+			}
+		}
+		o.in, o.of = tensors(x.All(), scale, shift)
+	}
+	p.Add(o)
+	return o.y
+}
+
+func (o *layerNorm[T]) In() []Tensor { return o.in }
+
+func (o *layerNorm[T]) Forward(f *Frame[T]) {
+	x, y, mean, rstd, s := f.V(o.x), f.V(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	if o.of == nil {
+		f.K.LayerNorm(y, s, mean, rstd, x, s, nil, nil, 0, o.x.Width, f.Panels(o.x), o.eps)
+		return
+	}
+	m := f.Temp(2 * s)
+	for p := range f.Panels(o.x) {
+		spread(f, m[:s], o.scale, p, o.x.Rep)
+		spread(f, m[s:], o.shift, p, o.x.Rep)
+		f.K.LayerNorm(y[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], x[p*s:], s, m[:s], m[s:], s, o.x.Width, 1, o.eps)
+	}
+}
+
+func (o *layerNorm[T]) Backward(f *Frame[T], fresh []bool) {
+	x, gy, mean, rstd, s := f.V(o.x), f.G(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	for i, t := range o.in {
+		if fresh[i] && f.HasGrad(t) {
+			clear(f.Cotangents(t))
+		}
+	}
+	dx, m, dm := f.Temp(s), f.Temp(s), f.Temp(2*s)
+	for p := range f.Panels(o.x) {
+		var scale, dscale, dshift []T
+		if o.of != nil {
+			spread(f, m, o.scale, p, o.x.Rep)
+			scale, dscale, dshift = m, dm[:s], dm[s:]
+		}
+		f.K.LayerNormBackward(dx, s, dscale, dshift, s, gy[p*s:], s, x[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], scale, s, o.x.Width, 1)
+		if f.HasGrad(o.x) {
+			f.K.Axpy(f.G(o.x)[p*s:][:s], 1, dx[:s])
+		}
+		if o.of == nil {
+			continue
+		}
+		if f.HasGrad(o.scale.Tensor) {
+			collect(f, dscale, o.scale, p, o.x.Rep)
+		}
+		if f.HasGrad(o.shift.Tensor) {
+			collect(f, dshift, o.shift, p, o.x.Rep)
+		}
+	}
+}

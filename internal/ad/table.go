@@ -1,0 +1,47 @@
+package ad
+
+import "hepmorph/internal/kernel"
+
+// table adds one learned row for each row of an item: a positional embedding.
+type table[T kernel.Float] struct {
+	x, y Tensor
+	t    *Param
+}
+
+// AddTable records y = x + t[r], r the number of the row within its item. t is (x.Rep, x.Width).
+func (p *Program[T]) AddTable(x Tensor, t *Param) Tensor {
+	if t.Rows != x.Rep || t.Cols != x.Width {
+		panic("ad: table of another shape than an item")
+	}
+	o := &table[T]{x, p.New(x.Width, x.Rep), t}
+	p.Add(o)
+	return o.y
+}
+
+func (o *table[T]) In() []Tensor { return []Tensor{o.x} }
+
+func (o *table[T]) Forward(f *Frame[T]) {
+	const l = kernel.Lanes
+	copy(f.Values(o.y), f.Values(o.x))
+	y, w := f.V(o.y), f.W(o.t)
+	for r := range f.Rows(o.y) {
+		d := y[r/l*o.y.Stride()+r%l:]
+		for u, v := range w[r%o.x.Rep*o.t.LD:][:o.t.Cols] {
+			d[u*l] += v
+		}
+	}
+}
+
+func (o *table[T]) Backward(f *Frame[T], fresh []bool) {
+	const l = kernel.Lanes
+	gy, dw := f.G(o.y), f.DW(o.t)
+	for r := range f.Rows(o.y) {
+		s, d := gy[r/l*o.y.Stride()+r%l:], dw[r%o.x.Rep*o.t.LD:][:o.t.Cols]
+		for u := range d {
+			d[u] += s[u*l]
+		}
+	}
+	if f.HasGrad(o.x) {
+		f.deposit(o.x, f.Cotangents(o.y), fresh[0])
+	}
+}
