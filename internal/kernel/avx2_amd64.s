@@ -697,6 +697,8 @@ TEXT ·gradHalfAVX2(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
+	CMPQ   CX, $0x06
+	JGE    rows6
 	CMPQ   CX, $0x04
 	JG     rows3
 	JE     rows2
@@ -820,17 +822,17 @@ loop40:
 	MOVQ $0x00000020, R10
 
 lane42:
-	VBROADCASTSS (R8), Y6
-	VBROADCASTSS 128(R8), Y7
+	VMOVUPS      (R9), Y6
+	VMOVUPS      32(R9), Y7
+	VBROADCASTSS (R8), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 128(R8), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
 	VBROADCASTSS 256(R8), Y8
-	VMOVUPS      (R9), Y9
-	VFMADD231PS  Y6, Y9, Y0
-	VFMADD231PS  Y7, Y9, Y2
-	VFMADD231PS  Y8, Y9, Y4
-	VMOVUPS      32(R9), Y9
-	VFMADD231PS  Y6, Y9, Y1
-	VFMADD231PS  Y7, Y9, Y3
-	VFMADD231PS  Y8, Y9, Y5
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
@@ -862,6 +864,100 @@ out41:
 	ADDQ    $0x00000180, 80(AX)
 	SUBQ    $0x03, CX
 	JG      tile
+	JMP     done
+
+rows6:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   80(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   40(AX), SI
+	MOVQ   56(AX), DI
+	TESTQ  DI, DI
+	JLE    out44
+
+loop43:
+	MOVQ DX, R8
+	MOVQ BX, R9
+	MOVQ $0x00000020, R10
+
+lane45:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 128(R8), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 256(R8), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 384(R8), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 512(R8), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 640(R8), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         SI, R9
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNZ          lane45
+	ADDQ         32(AX), DX
+	ADDQ         48(AX), BX
+	DECQ         DI
+	JNZ          loop43
+
+out44:
+	MOVQ    72(AX), DX
+	MOVQ    24(AX), BX
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS Y0, (DX)
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y2, Y2
+	VMOVUPS Y2, (DX)
+	VADDPS  32(DX), Y3, Y3
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y4, Y4
+	VMOVUPS Y4, (DX)
+	VADDPS  32(DX), Y5, Y5
+	VMOVUPS Y5, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y6, Y6
+	VMOVUPS Y6, (DX)
+	VADDPS  32(DX), Y7, Y7
+	VMOVUPS Y7, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y8, Y8
+	VMOVUPS Y8, (DX)
+	VADDPS  32(DX), Y9, Y9
+	VMOVUPS Y9, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y10, Y10
+	VMOVUPS Y10, (DX)
+	VADDPS  32(DX), Y11, Y11
+	VMOVUPS Y11, 32(DX)
+	ADDQ    BX, DX
+	MOVQ    DX, 72(AX)
+	ADDQ    $0x00000300, 80(AX)
+	SUBQ    $0x06, CX
+	JG      tile
 
 done:
 	VZEROUPPER
@@ -878,9 +974,9 @@ TEXT ·transpose16AVX2(SB), NOSPLIT, $0-32
 	LEAQ  (DX), DI
 	MOVQ  $0x00000004, R8
 	TESTQ R8, R8
-	JLE   out44
+	JLE   out47
 
-loop43:
+loop46:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -890,31 +986,31 @@ loop43:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS (DI), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 128(DI), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 256(DI), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 384(DI), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 512(DI), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 640(DI), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 768(DI), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded45
+	JLE     loaded48
 	VMOVUPS 896(DI), Y7
 
-loaded45:
+loaded48:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -957,17 +1053,17 @@ loaded45:
 	ADDQ       CX, SI
 	ADDQ       $0x20, DI
 	DECQ       R8
-	JNZ        loop43
+	JNZ        loop46
 
-out44:
+out47:
 	SUBQ  $0x08, BX
 	LEAQ  32(AX), AX
 	LEAQ  1024(DX), DX
 	MOVQ  $0x00000004, SI
 	TESTQ SI, SI
-	JLE   out47
+	JLE   out50
 
-loop46:
+loop49:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -977,31 +1073,31 @@ loop46:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS (DX), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 128(DX), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 256(DX), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 384(DX), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 512(DX), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 640(DX), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 768(DX), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded48
+	JLE     loaded51
 	VMOVUPS 896(DX), Y7
 
-loaded48:
+loaded51:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1044,9 +1140,9 @@ loaded48:
 	ADDQ       CX, AX
 	ADDQ       $0x20, DX
 	DECQ       SI
-	JNZ        loop46
+	JNZ        loop49
 
-out47:
+out50:
 	SUBQ $0x08, BX
 	VZEROUPPER
 	RET
@@ -1060,9 +1156,9 @@ TEXT ·rowSumAVX2(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out50
+	JLE   out53
 
-loop49:
+loop52:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1074,9 +1170,9 @@ loop49:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out52
+	JLE    out55
 
-loop51:
+loop54:
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y0, Y0
 	VADDPS 64(DI), Y0, Y0
@@ -1111,9 +1207,9 @@ loop51:
 	VADDPS 992(DI), Y7, Y7
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop51
+	JNZ    loop54
 
-out52:
+out55:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VADDPS     Y8, Y0, Y8
@@ -1140,9 +1236,9 @@ out52:
 	ADDQ       $0x00000400, CX
 	ADDQ       $0x20, AX
 	DECQ       BX
-	JNZ        loop49
+	JNZ        loop52
 
-out50:
+out53:
 	VZEROUPPER
 	RET
 
@@ -1153,9 +1249,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest54
+	JL   rest57
 
-whole53:
+whole56:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y0, Y1
 	VBROADCASTSS c42b20000AVX2<>+0(SB), Y2
@@ -1212,11 +1308,11 @@ whole53:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole53
+	JGE          whole56
 
-rest54:
+rest57:
 	TESTQ        DX, DX
-	JLE          end56
+	JLE          end59
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1255,9 +1351,9 @@ rest54:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest54
+	JMP          rest57
 
-end56:
+end59:
 	VZEROUPPER
 	RET
 
@@ -1416,9 +1512,9 @@ TEXT ·logAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest58
+	JL   rest61
 
-whole57:
+whole60:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x03, Y0, Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1491,11 +1587,11 @@ whole57:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole57
+	JGE          whole60
 
-rest58:
+rest61:
 	TESTQ        DX, DX
-	JLE          end60
+	JLE          end63
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1542,9 +1638,9 @@ rest58:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest58
+	JMP          rest61
 
-end60:
+end63:
 	VZEROUPPER
 	RET
 
@@ -1695,9 +1791,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest62
+	JL   rest65
 
-whole61:
+whole64:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS c40fcf84fAVX2<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -1742,11 +1838,11 @@ whole61:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole61
+	JGE          whole64
 
-rest62:
+rest65:
 	TESTQ        DX, DX
-	JLE          end64
+	JLE          end67
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1779,9 +1875,9 @@ rest62:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest62
+	JMP          rest65
 
-end64:
+end67:
 	VZEROUPPER
 	RET
 
@@ -1922,9 +2018,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest66
+	JL   rest69
 
-whole65:
+whole68:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y1, Y1, Y1
 	VSUBPS       Y0, Y1, Y1
@@ -1991,11 +2087,11 @@ whole65:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole65
+	JGE          whole68
 
-rest66:
+rest69:
 	TESTQ        DX, DX
-	JLE          end68
+	JLE          end71
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2039,9 +2135,9 @@ rest66:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest66
+	JMP          rest69
 
-end68:
+end71:
 	VZEROUPPER
 	RET
 
@@ -2052,9 +2148,9 @@ TEXT ·softplusAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest70
+	JL   rest73
 
-whole69:
+whole72:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y2, Y2, Y2
 	VMAXPS       Y0, Y2, Y1
@@ -2183,11 +2279,11 @@ whole69:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole69
+	JGE          whole72
 
-rest70:
+rest73:
 	TESTQ        DX, DX
-	JLE          end72
+	JLE          end75
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2262,9 +2358,9 @@ rest70:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest70
+	JMP          rest73
 
-end72:
+end75:
 	VZEROUPPER
 	RET
 
@@ -2275,9 +2371,9 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest74
+	JL   rest77
 
-whole73:
+whole76:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -2346,11 +2442,11 @@ whole73:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole73
+	JGE          whole76
 
-rest74:
+rest77:
 	TESTQ        DX, DX
-	JLE          end76
+	JLE          end79
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2395,9 +2491,9 @@ rest74:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest74
+	JMP          rest77
 
-end76:
+end79:
 	VZEROUPPER
 	RET
 
@@ -2418,9 +2514,9 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest78
+	JL   rest81
 
-whole77:
+whole80:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -2497,11 +2593,11 @@ whole77:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole77
+	JGE          whole80
 
-rest78:
+rest81:
 	TESTQ        DX, DX
-	JLE          end80
+	JLE          end83
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2550,9 +2646,9 @@ rest78:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest78
+	JMP          rest81
 
-end80:
+end83:
 	VZEROUPPER
 	RET
 
@@ -2594,9 +2690,9 @@ TEXT ·tanhGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest82
+	JL   rest85
 
-whole81:
+whole84:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
@@ -2608,11 +2704,11 @@ whole81:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole81
+	JGE          whole84
 
-rest82:
+rest85:
 	TESTQ        BX, BX
-	JLE          end84
+	JLE          end87
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2632,9 +2728,9 @@ rest82:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest82
+	JMP          rest85
 
-end84:
+end87:
 	VZEROUPPER
 	RET
 
@@ -2646,9 +2742,9 @@ TEXT ·siluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest86
+	JL   rest89
 
-whole85:
+whole88:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y2
@@ -2694,11 +2790,11 @@ whole85:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole85
+	JGE          whole88
 
-rest86:
+rest89:
 	TESTQ        BX, BX
-	JLE          end88
+	JLE          end91
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2752,9 +2848,9 @@ rest86:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest86
+	JMP          rest89
 
-end88:
+end91:
 	VZEROUPPER
 	RET
 
@@ -2766,9 +2862,9 @@ TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest90
+	JL   rest93
 
-whole89:
+whole92:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y2
@@ -2823,11 +2919,11 @@ whole89:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole89
+	JGE          whole92
 
-rest90:
+rest93:
 	TESTQ        BX, BX
-	JLE          end92
+	JLE          end95
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2890,9 +2986,9 @@ rest90:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest90
+	JMP          rest93
 
-end92:
+end95:
 	VZEROUPPER
 	RET
 
@@ -2925,9 +3021,9 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Y0
 	CMPQ         DX, $0x10
-	JL           rest94
+	JL           rest97
 
-whole93:
+whole96:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
@@ -2938,11 +3034,11 @@ whole93:
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
 	CMPQ        DX, $0x10
-	JGE         whole93
+	JGE         whole96
 
-rest94:
+rest97:
 	TESTQ       DX, DX
-	JLE         end96
+	JLE         end99
 	MOVQ        DX, BX
 	MOVQ        $0x00000008, SI
 	CMPQ        BX, SI
@@ -2959,9 +3055,9 @@ rest94:
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	SUBQ        BX, DX
-	JMP         rest94
+	JMP         rest97
 
-end96:
+end99:
 	VZEROUPPER
 	RET
 
@@ -2979,9 +3075,9 @@ TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out98
+	JLE     out101
 
-loop97:
+loop100:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3095,9 +3191,9 @@ loop97:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop97
+	JNZ          loop100
 
-out98:
+out101:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3146,9 +3242,9 @@ TEXT ·affineBackwardAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out100
+	JLE   out103
 
-loop99:
+loop102:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     (SI), Y2
 	VMULPS      (R8), Y0, Y1
@@ -3187,9 +3283,9 @@ loop99:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop99
+	JNZ         loop102
 
-out100:
+out103:
 	VZEROUPPER
 	RET
 
@@ -3206,9 +3302,9 @@ TEXT ·affineInverseAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out102
+	JLE     out105
 
-loop101:
+loop104:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3321,9 +3417,9 @@ loop101:
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000080, BX
 	DECQ         AX
-	JNZ          loop101
+	JNZ          loop104
 
-out102:
+out105:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3344,33 +3440,33 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x08
-	JL   rest104
+	JL   rest107
 
-whole103:
+whole106:
 	VXORPS Y0, Y0, Y0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out108
+	JLE    out111
 
-loop107:
+loop110:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Y0, Y0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop107
+	JNZ    loop110
 
-out108:
+out111:
 	VBROADCASTSS 24(R9), Y1
 	VBROADCASTSS 28(R9), Y2
 	VMULPS       Y2, Y0, Y0
 	TESTQ        SI, SI
-	JZ           unmasked109
+	JZ           unmasked112
 	VMOVUPS      (SI)(R10*1), Y2
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked109:
+unmasked112:
 	VMOVUPS      (DX)(R10*1), Y2
 	VBROADCASTSS 4(R9), Y3
 	VMULPS       Y3, Y2, Y2
@@ -3400,11 +3496,11 @@ unmasked109:
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, AX
 	CMPQ         AX, $0x08
-	JGE          whole103
+	JGE          whole106
 
-rest104:
+rest107:
 	TESTQ   AX, AX
-	JLE     end106
+	JLE     end109
 	MOVQ    AX, R11
 	MOVQ    $0x00000008, R12
 	CMPQ    R11, R12
@@ -3418,27 +3514,27 @@ rest104:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out111
+	JLE     out114
 
-loop110:
+loop113:
 	MOVQ       (R12), R14
 	VMASKMOVPS (R14)(R10*1), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop110
+	JNZ        loop113
 
-out111:
+out114:
 	VBROADCASTSS 24(R9), Y2
 	VBROADCASTSS 28(R9), Y3
 	VMULPS       Y3, Y1, Y1
 	TESTQ        SI, SI
-	JZ           unmasked112
+	JZ           unmasked115
 	VMASKMOVPS   (SI)(R10*1), Y0, Y3
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y3, Y2, Y2
 
-unmasked112:
+unmasked115:
 	VMASKMOVPS   (DX)(R10*1), Y0, Y3
 	VBROADCASTSS 4(R9), Y4
 	VMULPS       Y4, Y3, Y3
@@ -3467,9 +3563,9 @@ unmasked112:
 	VMASKMOVPS   Y1, Y0, (CX)(R10*1)
 	ADDQ         $0x20, R10
 	SUBQ         R11, AX
-	JMP          rest104
+	JMP          rest107
 
-end106:
+end109:
 	VZEROUPPER
 	RET
 
@@ -3485,28 +3581,28 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest114
+	JL     rest117
 
-whole113:
+whole116:
 	VXORPS Y2, Y2, Y2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out118
+	JLE    out121
 
-loop117:
+loop120:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Y2, Y2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop117
+	JNZ    loop120
 
-out118:
+out121:
 	TESTQ  DX, DX
-	JZ     unmasked119
+	JZ     unmasked122
 	VMULPS (DX)(DI*1), Y2, Y2
 
-unmasked119:
+unmasked122:
 	VEXTRACTF128 $0x01, Y2, X3
 	VCVTPS2PD    X2, Y2
 	VCVTPS2PD    X3, Y3
@@ -3515,11 +3611,11 @@ unmasked119:
 	ADDQ         $0x20, DI
 	SUBQ         $0x08, CX
 	CMPQ         CX, $0x08
-	JGE          whole113
+	JGE          whole116
 
-rest114:
+rest117:
 	TESTQ   CX, CX
-	JLE     end116
+	JLE     end119
 	MOVQ    CX, R8
 	MOVQ    $0x00000008, R9
 	CMPQ    R8, R9
@@ -3533,23 +3629,23 @@ rest114:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out121
+	JLE     out124
 
-loop120:
+loop123:
 	MOVQ       (R9), R11
 	VMASKMOVPS (R11)(DI*1), Y2, Y4
 	VADDPS     Y4, Y3, Y3
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop120
+	JNZ        loop123
 
-out121:
+out124:
 	TESTQ      DX, DX
-	JZ         unmasked122
+	JZ         unmasked125
 	VMASKMOVPS (DX)(DI*1), Y2, Y2
 	VMULPS     Y2, Y3, Y3
 
-unmasked122:
+unmasked125:
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
 	VCVTPS2PD    X2, Y2
@@ -3557,9 +3653,9 @@ unmasked122:
 	VFMADD231PD  Y2, Y2, Y1
 	ADDQ         $0x20, DI
 	SUBQ         R8, CX
-	JMP          rest114
+	JMP          rest117
 
-end116:
+end119:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -3576,7 +3672,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none123
+	JLE  none126
 
 feature:
 	MOVQ $0x00000004, R9
@@ -4280,7 +4376,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none123:
+none126:
 	VZEROUPPER
 	RET
 
@@ -4365,7 +4461,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none124
+	JLE  none127
 
 feature:
 	MOVQ $0x00000004, R8
@@ -4661,7 +4757,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none124:
+none127:
 	VZEROUPPER
 	RET
 
@@ -4685,7 +4781,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none125
+	JLE  none128
 
 feature:
 	MOVQ $0x00000004, R8
@@ -5338,7 +5434,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none125:
+none128:
 	VZEROUPPER
 	RET
 
@@ -5354,7 +5450,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none126
+	JLE  none129
 
 feature:
 	MOVQ $0x00000004, R10
@@ -5372,9 +5468,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out128
+	JLE          out131
 
-loop127:
+loop130:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -5407,9 +5503,9 @@ loop127:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop127
+	JNZ          loop130
 
-out128:
+out131:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -5429,9 +5525,9 @@ out128:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out130
+	JLE          out133
 
-loop129:
+loop132:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -5442,9 +5538,9 @@ loop129:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop129
+	JNZ       loop132
 
-out130:
+out133:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -5470,9 +5566,9 @@ out130:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out132
+	JLE          out135
 
-loop131:
+loop134:
 	VMOVUPS      (R12), Y7
 	VANDPS       c7fffffffAVX2<>+0(SB), Y7, Y8
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y10
@@ -5506,9 +5602,9 @@ loop131:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop131
+	JNZ          loop134
 
-out132:
+out135:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
 	VMOVUPS      Y1, 1024(R11)
@@ -5525,9 +5621,9 @@ out132:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out134
+	JLE          out137
 
-loop133:
+loop136:
 	VMOVUPS   (R12), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y7, Y7
@@ -5537,9 +5633,9 @@ loop133:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop133
+	JNZ       loop136
 
-out134:
+out137:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -5669,7 +5765,7 @@ out134:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none126:
+none129:
 	VZEROUPPER
 	RET
 
@@ -5685,7 +5781,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none135
+	JLE  none138
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5752,9 +5848,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out137
+	JLE          out140
 
-loop136:
+loop139:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -5764,9 +5860,9 @@ loop136:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop136
+	JNZ       loop139
 
-out137:
+out140:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -5843,9 +5939,9 @@ out137:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out139
+	JLE          out142
 
-loop138:
+loop141:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -5858,9 +5954,9 @@ loop138:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop138
+	JNZ       loop141
 
-out139:
+out142:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -5885,9 +5981,9 @@ out139:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out141
+	JLE          out144
 
-loop140:
+loop143:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -5900,9 +5996,9 @@ loop140:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop140
+	JNZ       loop143
 
-out141:
+out144:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -5916,7 +6012,7 @@ out141:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none135:
+none138:
 	VZEROUPPER
 	RET
 
@@ -5931,7 +6027,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none142
+	JLE  none145
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5947,9 +6043,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out144
+	JLE          out147
 
-loop143:
+loop146:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -5978,9 +6074,9 @@ loop143:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop143
+	JNZ          loop146
 
-out144:
+out147:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6000,9 +6096,9 @@ out144:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out146
+	JLE          out149
 
-loop145:
+loop148:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6013,9 +6109,9 @@ loop145:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop145
+	JNZ       loop148
 
-out146:
+out149:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y1, Y5, Y1
 	VSUBPS       Y3, Y0, Y0
@@ -6029,9 +6125,9 @@ out146:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out148
+	JLE          out151
 
-loop147:
+loop150:
 	VMOVUPS      (R10), Y7
 	VANDPS       c7fffffffAVX2<>+0(SB), Y7, Y8
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y10
@@ -6061,9 +6157,9 @@ loop147:
 	VADDPS       c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop147
+	JNZ          loop150
 
-out148:
+out151:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
 	VMULPS       Y5, Y3, Y3
@@ -6079,9 +6175,9 @@ out148:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out150
+	JLE          out153
 
-loop149:
+loop152:
 	VMOVUPS   (R10), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y6, Y6
@@ -6091,9 +6187,9 @@ loop149:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop149
+	JNZ       loop152
 
-out150:
+out153:
 	VXORPS       Y7, Y7, Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -6228,7 +6324,7 @@ out150:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none142:
+none145:
 	VZEROUPPER
 	RET
 
@@ -6244,7 +6340,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none151
+	JLE  none154
 
 feature:
 	MOVQ $0x00000004, R10
@@ -6262,9 +6358,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out153
+	JLE          out156
 
-loop152:
+loop155:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6297,9 +6393,9 @@ loop152:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop152
+	JNZ          loop155
 
-out153:
+out156:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6319,9 +6415,9 @@ out153:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out155
+	JLE          out158
 
-loop154:
+loop157:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6332,9 +6428,9 @@ loop154:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop154
+	JNZ       loop157
 
-out155:
+out158:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -6360,9 +6456,9 @@ out155:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out157
+	JLE          out160
 
-loop156:
+loop159:
 	VMOVUPS      (R12), Y7
 	VANDPS       c7fffffffAVX2<>+0(SB), Y7, Y8
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y10
@@ -6396,9 +6492,9 @@ loop156:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop156
+	JNZ          loop159
 
-out157:
+out160:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
 	VMOVUPS      Y1, 1024(R11)
@@ -6414,9 +6510,9 @@ out157:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out159
+	JLE          out162
 
-loop158:
+loop161:
 	VMOVUPS   (R13), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y6, Y6
@@ -6426,9 +6522,9 @@ loop158:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop158
+	JNZ       loop161
 
-out159:
+out162:
 	VMOVUPS      (R12), Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -6558,7 +6654,7 @@ out159:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none151:
+none154:
 	VZEROUPPER
 	RET
 
@@ -6574,7 +6670,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none160
+	JLE  none163
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6643,9 +6739,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out162
+	JLE          out165
 
-loop161:
+loop164:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -6655,9 +6751,9 @@ loop161:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop161
+	JNZ     loop164
 
-out162:
+out165:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -6734,9 +6830,9 @@ out162:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out164
+	JLE          out167
 
-loop163:
+loop166:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -6749,9 +6845,9 @@ loop163:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop163
+	JNZ       loop166
 
-out164:
+out167:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -6776,9 +6872,9 @@ out164:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out166
+	JLE          out169
 
-loop165:
+loop168:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -6791,9 +6887,9 @@ loop165:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop165
+	JNZ       loop168
 
-out166:
+out169:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6807,7 +6903,7 @@ out166:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none160:
+none163:
 	VZEROUPPER
 	RET
 
@@ -6822,7 +6918,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none167
+	JLE  none170
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6838,9 +6934,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out169
+	JLE          out172
 
-loop168:
+loop171:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6869,9 +6965,9 @@ loop168:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop168
+	JNZ          loop171
 
-out169:
+out172:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6891,9 +6987,9 @@ out169:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out171
+	JLE          out174
 
-loop170:
+loop173:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6904,9 +7000,9 @@ loop170:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop170
+	JNZ       loop173
 
-out171:
+out174:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y1, Y5, Y1
 	VSUBPS       Y3, Y0, Y0
@@ -6920,9 +7016,9 @@ out171:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out173
+	JLE          out176
 
-loop172:
+loop175:
 	VMOVUPS      (R10), Y7
 	VANDPS       c7fffffffAVX2<>+0(SB), Y7, Y8
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y10
@@ -6952,9 +7048,9 @@ loop172:
 	VADDPS       c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop172
+	JNZ          loop175
 
-out173:
+out176:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y6
 	VDIVPS       Y5, Y6, Y5
 	VMULPS       Y5, Y3, Y3
@@ -6969,9 +7065,9 @@ out173:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out175
+	JLE          out178
 
-loop174:
+loop177:
 	VMOVUPS   (R11), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y5, Y5
@@ -6981,9 +7077,9 @@ loop174:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop174
+	JNZ       loop177
 
-out175:
+out178:
 	VMOVUPS      (R10), Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -7118,7 +7214,7 @@ out175:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none167:
+none170:
 	VZEROUPPER
 	RET
 
@@ -7144,18 +7240,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out177
+	JLE    out180
 
-loop176:
+loop179:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop176
+	JNZ    loop179
 
-out177:
+out180:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -7171,9 +7267,9 @@ out177:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out179
+	JLE          out182
 
-loop178:
+loop181:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -7188,9 +7284,9 @@ loop178:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop178
+	JNZ         loop181
 
-out179:
+out182:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -7224,14 +7320,14 @@ out179:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain180
+	JZ           plain183
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out183
+	JLE          out186
 
-loop182:
+loop185:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -7261,18 +7357,18 @@ loop182:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop182
+	JNZ         loop185
 
-out183:
-	JMP out181
+out186:
+	JMP out184
 
-plain180:
+plain183:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out185
+	JLE   out188
 
-loop184:
+loop187:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -7292,10 +7388,10 @@ loop184:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop184
+	JNZ     loop187
 
-out185:
-out181:
+out188:
+out184:
 	VZEROUPPER
 	RET
 
@@ -7319,13 +7415,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient188
+	JZ      noGradient191
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out190
+	JLE     out193
 
-loop189:
+loop192:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -7335,18 +7431,18 @@ loop189:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop189
+	JNZ     loop192
 
-out190:
-noGradient188:
+out193:
+noGradient191:
 	TESTQ R10, R10
-	JZ    plain186
+	JZ    plain189
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out192
+	JLE   out195
 
-loop191:
+loop194:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -7356,9 +7452,9 @@ loop191:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop191
+	JNZ         loop194
 
-out192:
+out195:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -7366,9 +7462,9 @@ out192:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out194
+	JLE          out197
 
-loop193:
+loop196:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -7380,18 +7476,18 @@ loop193:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop193
+	JNZ          loop196
 
-out194:
-	JMP second187
+out197:
+	JMP second190
 
-plain186:
+plain189:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out196
+	JLE   out199
 
-loop195:
+loop198:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -7400,9 +7496,9 @@ loop195:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop195
+	JNZ         loop198
 
-out196:
+out199:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -7410,9 +7506,9 @@ out196:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out198
+	JLE          out201
 
-loop197:
+loop200:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -7423,30 +7519,30 @@ loop197:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop197
+	JNZ          loop200
 
-out198:
-second187:
+out201:
+second190:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil199
+	JZ    nil202
 	ADDQ  $0x20, DX
 
-nil199:
+nil202:
 	TESTQ BX, BX
-	JZ    nil200
+	JZ    nil203
 	ADDQ  $0x20, BX
 
-nil200:
+nil203:
 	TESTQ R10, R10
-	JZ    nil201
+	JZ    nil204
 	ADDQ  $0x20, R10
 
-nil201:
+nil204:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -7472,9 +7568,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out203
+	JLE          out206
 
-loop202:
+loop205:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -7485,9 +7581,9 @@ loop202:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop202
+	JNZ    loop205
 
-out203:
+out206:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -7495,9 +7591,9 @@ out203:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out205
+	JLE    out208
 
-loop204:
+loop207:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -7613,9 +7709,9 @@ loop204:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop204
+	JNZ          loop207
 
-out205:
+out208:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -7627,9 +7723,9 @@ out205:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out207
+	JLE          out210
 
-loop206:
+loop209:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -7640,25 +7736,25 @@ loop206:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop206
+	JNZ     loop209
 
-out207:
+out210:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out209
+	JLE    out212
 
-loop208:
+loop211:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop208
+	JNZ     loop211
 
-out209:
+out212:
 	VZEROUPPER
 	RET
 
@@ -7677,9 +7773,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out211
+	JLE    out214
 
-loop210:
+loop213:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -7691,17 +7787,17 @@ loop210:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop210
+	JNZ         loop213
 
-out211:
+out214:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out213
+	JLE          out216
 
-loop212:
+loop215:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -7726,9 +7822,9 @@ loop212:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop212
+	JNZ     loop215
 
-out213:
+out216:
 	VZEROUPPER
 	RET
 
@@ -7747,226 +7843,297 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points214:
-	CMPQ   R8, $0x02
-	JL     points215
+points217:
+	CMPQ   R8, $0x03
+	JL     points218
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out217
+	JLE    out220
 
-loop216:
-	VMOVUPS      (R10), Y2
-	VBROADCASTSS (R11), Y3
-	VSUBPS       Y3, Y2, Y3
-	VFMADD231PS  Y3, Y3, Y0
-	VBROADCASTSS (R11)(R9*1), Y3
-	VSUBPS       Y3, Y2, Y3
-	VFMADD231PS  Y3, Y3, Y1
+loop219:
+	VMOVUPS      (R10), Y3
+	VBROADCASTSS (R11), Y4
+	VSUBPS       Y4, Y3, Y4
+	VFMADD231PS  Y4, Y4, Y0
+	VBROADCASTSS (R11)(R9*1), Y4
+	VSUBPS       Y4, Y3, Y4
+	VFMADD231PS  Y4, Y4, Y1
+	VBROADCASTSS (R11)(R9*2), Y4
+	VSUBPS       Y4, Y3, Y4
+	VFMADD231PS  Y4, Y4, Y2
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop216
+	JNZ          loop219
 
-out217:
-	VXORPS       Y2, Y2, Y2
+out220:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general218
-	VBROADCASTSS (R10), Y6
-	VMULPS       Y6, Y0, Y0
-	VXORPS       Y7, Y7, Y7
-	VSUBPS       Y0, Y7, Y7
-	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y7, Y0
-	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y8
-	VMAXPS       Y7, Y8, Y7
-	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y7, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS c3f317218AVX2<>+0(SB), Y8, Y7
-	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y9
-	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y7, Y9
-	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y7, Y9
-	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y7, Y9
-	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y7, Y9
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y7, Y9
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y7, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y9
-	VANDPS       Y0, Y9, Y9
-	VMOVAPS      Y9, Y0
-	VMULPS       Y6, Y1, Y1
-	VXORPS       Y6, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y6, Y1
-	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS c3f317218AVX2<>+0(SB), Y7, Y6
-	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y8
-	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y6, Y8
-	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y6, Y8
-	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y6, Y8
-	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y6, Y8
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y6, Y8
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y8
-	VANDPS       Y1, Y8, Y8
-	VMOVAPS      Y8, Y1
+	JZ           general221
+	VBROADCASTSS (R10), Y9
+	VMULPS       Y9, Y0, Y0
+	VXORPS       Y10, Y10, Y10
+	VSUBPS       Y0, Y10, Y10
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y10, Y0
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y11
+	VMAXPS       Y10, Y11, Y10
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y10, Y11
+	VROUNDPS     $0x08, Y11, Y11
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y11, Y10
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y12
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y10, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VANDPS       Y0, Y12, Y12
+	VMOVAPS      Y12, Y0
+	VMULPS       Y9, Y1, Y1
+	VXORPS       Y10, Y10, Y10
+	VSUBPS       Y1, Y10, Y10
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y10, Y1
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y11
+	VMAXPS       Y10, Y11, Y10
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y10, Y11
+	VROUNDPS     $0x08, Y11, Y11
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y11, Y10
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y12
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y10, Y12
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y10, Y12
+	VCVTPS2DQ    Y11, Y11
+	VPSLLD       $0x17, Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VANDPS       Y1, Y12, Y12
+	VMOVAPS      Y12, Y1
+	VMULPS       Y9, Y2, Y2
+	VXORPS       Y9, Y9, Y9
+	VSUBPS       Y2, Y9, Y9
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y2
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y10
+	VMAXPS       Y9, Y10, Y9
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y9, Y10
+	VROUNDPS     $0x08, Y10, Y10
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y10, Y9
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y11
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y9, Y11
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y9, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VANDPS       Y2, Y11, Y11
+	VMOVAPS      Y11, Y2
+	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out221
-
-loop220:
-	VBROADCASTSS (R10), Y6
-	VADDPS       Y0, Y2, Y2
-	VFMADD231PS  Y0, Y6, Y3
-	VMULPS       Y0, Y0, Y0
-	VADDPS       Y1, Y4, Y4
-	VFMADD231PS  Y1, Y6, Y5
-	VMULPS       Y1, Y1, Y1
-	CMPQ         R12, $0x04
-	JNE          once222
-	VMULPS       Y0, Y0, Y0
-	VMULPS       Y1, Y1, Y1
-
-once222:
-	ADDQ $0x04, R10
-	DECQ R11
-	JNZ  loop220
-
-out221:
-	JMP done219
-
-general218:
-	TESTQ R11, R11
-	JLE   out224
+	JLE          out224
 
 loop223:
-	VBROADCASTSS (R10), Y6
-	VMULPS       Y6, Y0, Y7
-	VXORPS       Y8, Y8, Y8
-	VSUBPS       Y7, Y8, Y8
-	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y8, Y7
-	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y9
-	VMAXPS       Y8, Y9, Y8
-	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y8, Y9
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS c3f317218AVX2<>+0(SB), Y9, Y8
-	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y10
-	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y8, Y10
-	VCVTPS2DQ    Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y10, Y10
-	VANDPS       Y7, Y10, Y10
-	VADDPS       Y10, Y2, Y2
-	VFMADD231PS  Y10, Y6, Y3
-	VMULPS       Y6, Y1, Y7
-	VXORPS       Y8, Y8, Y8
-	VSUBPS       Y7, Y8, Y8
-	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y8, Y7
-	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y9
-	VMAXPS       Y8, Y9, Y8
-	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y8, Y9
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS c3f317218AVX2<>+0(SB), Y9, Y8
-	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y10
-	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y8, Y10
-	VFMADD213PS  c3f800000AVX2<>+0(SB), Y8, Y10
-	VCVTPS2DQ    Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y10, Y10
-	VANDPS       Y7, Y10, Y10
-	VADDPS       Y10, Y4, Y4
-	VFMADD231PS  Y10, Y6, Y5
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          loop223
+	VBROADCASTSS (R10), Y9
+	VADDPS       Y0, Y3, Y3
+	VFMADD231PS  Y0, Y9, Y4
+	VADDPS       Y1, Y5, Y5
+	VFMADD231PS  Y1, Y9, Y6
+	VADDPS       Y2, Y7, Y7
+	VFMADD231PS  Y2, Y9, Y8
+	VMULPS       Y0, Y0, Y0
+	VMULPS       Y1, Y1, Y1
+	VMULPS       Y2, Y2, Y2
+	CMPQ         R12, $0x04
+	JNE          once225
+	VMULPS       Y0, Y0, Y0
+	VMULPS       Y1, Y1, Y1
+	VMULPS       Y2, Y2, Y2
+
+once225:
+	ADDQ $0x04, R10
+	DECQ R11
+	JNZ  loop223
 
 out224:
-done219:
+	VBROADCASTSS (R10), Y9
+	VADDPS       Y0, Y3, Y3
+	VFMADD231PS  Y0, Y9, Y4
+	VADDPS       Y1, Y5, Y5
+	VFMADD231PS  Y1, Y9, Y6
+	VADDPS       Y2, Y7, Y7
+	VFMADD231PS  Y2, Y9, Y8
+	JMP          done222
+
+general221:
+	TESTQ R11, R11
+	JLE   out227
+
+loop226:
+	VBROADCASTSS (R10), Y9
+	VMULPS       Y9, Y0, Y10
+	VXORPS       Y11, Y11, Y11
+	VSUBPS       Y10, Y11, Y11
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y11, Y10
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y12
+	VMAXPS       Y11, Y12, Y11
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y11, Y12
+	VROUNDPS     $0x08, Y12, Y12
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y12, Y11
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y13
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VCVTPS2DQ    Y12, Y12
+	VPSLLD       $0x17, Y12, Y12
+	VPADDD       Y12, Y13, Y13
+	VANDPS       Y10, Y13, Y13
+	VADDPS       Y13, Y3, Y3
+	VFMADD231PS  Y13, Y9, Y4
+	VMULPS       Y9, Y1, Y10
+	VXORPS       Y11, Y11, Y11
+	VSUBPS       Y10, Y11, Y11
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y11, Y10
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y12
+	VMAXPS       Y11, Y12, Y11
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y11, Y12
+	VROUNDPS     $0x08, Y12, Y12
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y12, Y11
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y13
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VCVTPS2DQ    Y12, Y12
+	VPSLLD       $0x17, Y12, Y12
+	VPADDD       Y12, Y13, Y13
+	VANDPS       Y10, Y13, Y13
+	VADDPS       Y13, Y5, Y5
+	VFMADD231PS  Y13, Y9, Y6
+	VMULPS       Y9, Y2, Y10
+	VXORPS       Y11, Y11, Y11
+	VSUBPS       Y10, Y11, Y11
+	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y11, Y10
+	VBROADCASTSS cc2adf5c3AVX2<>+0(SB), Y12
+	VMAXPS       Y11, Y12, Y11
+	VMULPS       c3fb8aa3bAVX2<>+0(SB), Y11, Y12
+	VROUNDPS     $0x08, Y12, Y12
+	VFNMADD231PS c3f317218AVX2<>+0(SB), Y12, Y11
+	VBROADCASTSS c3ab511e8AVX2<>+0(SB), Y13
+	VFMADD213PS  c3c091d10AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3d2aac79AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3e2aaa49AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3efffffeAVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VFMADD213PS  c3f800000AVX2<>+0(SB), Y11, Y13
+	VCVTPS2DQ    Y12, Y12
+	VPSLLD       $0x17, Y12, Y12
+	VPADDD       Y12, Y13, Y13
+	VANDPS       Y10, Y13, Y13
+	VADDPS       Y13, Y7, Y7
+	VFMADD231PS  Y13, Y9, Y8
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          loop226
+
+out227:
+done222:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
-	VBROADCASTSS (DI), Y6
-	VMULPS       Y6, Y2, Y2
-	VFMADD231PS  Y1, Y2, Y0
+	VBROADCASTSS (DI), Y2
+	VMULPS       Y2, Y3, Y3
+	VFMADD231PS  Y1, Y3, Y0
 	VBROADCASTSS 4(DI), Y2
-	VMULPS       Y2, Y4, Y4
-	VFMADD231PS  Y1, Y4, Y0
+	VMULPS       Y2, Y5, Y5
+	VFMADD231PS  Y1, Y5, Y0
+	VBROADCASTSS 8(DI), Y2
+	VMULPS       Y2, Y7, Y7
+	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value225
+	JZ           value228
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
 	VMULPS       Y0, Y1, Y1
-	VMULPS       Y1, Y3, Y3
+	VMULPS       Y1, Y4, Y4
 	VBROADCASTSS 4(DI), Y1
 	VMULPS       Y0, Y1, Y1
-	VMULPS       Y1, Y5, Y5
+	VMULPS       Y1, Y6, Y6
+	VBROADCASTSS 8(DI), Y1
+	VMULPS       Y0, Y1, Y1
+	VMULPS       Y1, Y8, Y8
 	MOVQ         DX, R10
 	MOVQ         SI, R11
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out227
+	JLE          out230
 
-loop226:
+loop229:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y0, Y2
-	VFMADD231PS  Y3, Y2, Y1
+	VFMADD231PS  Y4, Y2, Y1
 	VBROADCASTSS (R11)(R9*1), Y2
 	VSUBPS       Y2, Y0, Y2
-	VFMADD231PS  Y5, Y2, Y1
+	VFMADD231PS  Y6, Y2, Y1
+	VBROADCASTSS (R11)(R9*2), Y2
+	VSUBPS       Y2, Y0, Y2
+	VFMADD231PS  Y8, Y2, Y1
 	VMOVUPS      Y1, (R13)
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop226
+	JNZ          loop229
 
-out227:
-value225:
-	ADDQ $0x08, DI
+out230:
+value228:
+	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
-	SUBQ $0x02, R8
-	JMP  points214
+	ADDQ R9, SI
+	SUBQ $0x03, R8
+	JMP  points217
 
-points215:
-points228:
+points218:
+points231:
 	CMPQ   R8, $0x01
-	JL     points229
+	JL     points232
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out231
+	JLE    out234
 
-loop230:
+loop233:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -7974,16 +8141,16 @@ loop230:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop230
+	JNZ          loop233
 
-out231:
+out234:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general232
+	JZ           general235
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -8006,31 +8173,35 @@ out231:
 	VPADDD       Y4, Y5, Y5
 	VANDPS       Y0, Y5, Y5
 	VMOVAPS      Y5, Y0
+	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out235
+	JLE          out238
 
-loop234:
+loop237:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once236
+	JNE          once239
 	VMULPS       Y0, Y0, Y0
 
-once236:
+once239:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop234
+	JNZ  loop237
 
-out235:
-	JMP done233
+out238:
+	VBROADCASTSS (R10), Y3
+	VADDPS       Y0, Y1, Y1
+	VFMADD231PS  Y0, Y3, Y2
+	JMP          done236
 
-general232:
+general235:
 	TESTQ R11, R11
-	JLE   out238
+	JLE   out241
 
-loop237:
+loop240:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VXORPS       Y5, Y5, Y5
@@ -8056,10 +8227,10 @@ loop237:
 	VFMADD231PS  Y7, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop237
+	JNZ          loop240
 
-out238:
-done233:
+out241:
+done236:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -8068,7 +8239,7 @@ done233:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value239
+	JZ           value242
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -8079,9 +8250,9 @@ done233:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out241
+	JLE          out244
 
-loop240:
+loop243:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -8092,23 +8263,23 @@ loop240:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop240
+	JNZ          loop243
 
-out241:
-value239:
+out244:
+value242:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points228
+	JMP  points231
 
-points229:
+points232:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip242
+	JZ    skip245
 	ADDQ  $0x20, CX
 
-skip242:
+skip245:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -8132,9 +8303,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out244
+	JLE    out247
 
-loop243:
+loop246:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -8148,8 +8319,8 @@ loop243:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop243
+	JNZ         loop246
 
-out244:
+out247:
 	VZEROUPPER
 	RET

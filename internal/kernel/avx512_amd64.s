@@ -1890,6 +1890,8 @@ TEXT ·gradHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
+	CMPQ   CX, $0x10
+	JGE    rows16
 	CMPQ   CX, $0x08
 	JGE    rows8
 	CMPQ   CX, $0x07
@@ -1918,17 +1920,16 @@ loop89:
 	MOVQ $0x00000020, R10
 
 lane91:
-	VMOVUPS      (R9), Z1
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z2, Z1, Z0
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane91
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop89
+	VMOVUPS          (R9), Z1
+	VFMADD231PS.BCST (R8), Z1, Z0
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane91
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop89
 
 out90:
 	MOVQ    72(AX), DX
@@ -1958,19 +1959,17 @@ loop92:
 	MOVQ $0x00000020, R10
 
 lane94:
-	VMOVUPS      (R9), Z2
-	VBROADCASTSS (R8), Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSS 128(R8), Z3
-	VFMADD231PS  Z3, Z2, Z1
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane94
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop92
+	VMOVUPS          (R9), Z2
+	VFMADD231PS.BCST (R8), Z2, Z0
+	VFMADD231PS.BCST 128(R8), Z2, Z1
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane94
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop92
 
 out93:
 	MOVQ    72(AX), DX
@@ -2004,21 +2003,18 @@ loop95:
 	MOVQ $0x00000020, R10
 
 lane97:
-	VMOVUPS      (R9), Z3
-	VBROADCASTSS (R8), Z4
-	VFMADD231PS  Z4, Z3, Z0
-	VBROADCASTSS 128(R8), Z4
-	VFMADD231PS  Z4, Z3, Z1
-	VBROADCASTSS 256(R8), Z4
-	VFMADD231PS  Z4, Z3, Z2
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane97
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop95
+	VMOVUPS          (R9), Z3
+	VFMADD231PS.BCST (R8), Z3, Z0
+	VFMADD231PS.BCST 128(R8), Z3, Z1
+	VFMADD231PS.BCST 256(R8), Z3, Z2
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane97
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop95
 
 out96:
 	MOVQ    72(AX), DX
@@ -2056,23 +2052,19 @@ loop98:
 	MOVQ $0x00000020, R10
 
 lane100:
-	VMOVUPS      (R9), Z4
-	VBROADCASTSS (R8), Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VBROADCASTSS 128(R8), Z5
-	VFMADD231PS  Z5, Z4, Z1
-	VBROADCASTSS 256(R8), Z5
-	VFMADD231PS  Z5, Z4, Z2
-	VBROADCASTSS 384(R8), Z5
-	VFMADD231PS  Z5, Z4, Z3
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane100
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop98
+	VMOVUPS          (R9), Z4
+	VFMADD231PS.BCST (R8), Z4, Z0
+	VFMADD231PS.BCST 128(R8), Z4, Z1
+	VFMADD231PS.BCST 256(R8), Z4, Z2
+	VFMADD231PS.BCST 384(R8), Z4, Z3
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane100
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop98
 
 out99:
 	MOVQ    72(AX), DX
@@ -2114,25 +2106,20 @@ loop101:
 	MOVQ $0x00000020, R10
 
 lane103:
-	VMOVUPS      (R9), Z5
-	VBROADCASTSS (R8), Z6
-	VFMADD231PS  Z6, Z5, Z0
-	VBROADCASTSS 128(R8), Z6
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSS 256(R8), Z6
-	VFMADD231PS  Z6, Z5, Z2
-	VBROADCASTSS 384(R8), Z6
-	VFMADD231PS  Z6, Z5, Z3
-	VBROADCASTSS 512(R8), Z6
-	VFMADD231PS  Z6, Z5, Z4
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane103
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop101
+	VMOVUPS          (R9), Z5
+	VFMADD231PS.BCST (R8), Z5, Z0
+	VFMADD231PS.BCST 128(R8), Z5, Z1
+	VFMADD231PS.BCST 256(R8), Z5, Z2
+	VFMADD231PS.BCST 384(R8), Z5, Z3
+	VFMADD231PS.BCST 512(R8), Z5, Z4
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane103
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop101
 
 out102:
 	MOVQ    72(AX), DX
@@ -2178,27 +2165,21 @@ loop104:
 	MOVQ $0x00000020, R10
 
 lane106:
-	VMOVUPS      (R9), Z6
-	VBROADCASTSS (R8), Z7
-	VFMADD231PS  Z7, Z6, Z0
-	VBROADCASTSS 128(R8), Z7
-	VFMADD231PS  Z7, Z6, Z1
-	VBROADCASTSS 256(R8), Z7
-	VFMADD231PS  Z7, Z6, Z2
-	VBROADCASTSS 384(R8), Z7
-	VFMADD231PS  Z7, Z6, Z3
-	VBROADCASTSS 512(R8), Z7
-	VFMADD231PS  Z7, Z6, Z4
-	VBROADCASTSS 640(R8), Z7
-	VFMADD231PS  Z7, Z6, Z5
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane106
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop104
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (R8), Z6, Z0
+	VFMADD231PS.BCST 128(R8), Z6, Z1
+	VFMADD231PS.BCST 256(R8), Z6, Z2
+	VFMADD231PS.BCST 384(R8), Z6, Z3
+	VFMADD231PS.BCST 512(R8), Z6, Z4
+	VFMADD231PS.BCST 640(R8), Z6, Z5
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane106
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop104
 
 out105:
 	MOVQ    72(AX), DX
@@ -2248,29 +2229,22 @@ loop107:
 	MOVQ $0x00000020, R10
 
 lane109:
-	VMOVUPS      (R9), Z7
-	VBROADCASTSS (R8), Z8
-	VFMADD231PS  Z8, Z7, Z0
-	VBROADCASTSS 128(R8), Z8
-	VFMADD231PS  Z8, Z7, Z1
-	VBROADCASTSS 256(R8), Z8
-	VFMADD231PS  Z8, Z7, Z2
-	VBROADCASTSS 384(R8), Z8
-	VFMADD231PS  Z8, Z7, Z3
-	VBROADCASTSS 512(R8), Z8
-	VFMADD231PS  Z8, Z7, Z4
-	VBROADCASTSS 640(R8), Z8
-	VFMADD231PS  Z8, Z7, Z5
-	VBROADCASTSS 768(R8), Z8
-	VFMADD231PS  Z8, Z7, Z6
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane109
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop107
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (R8), Z7, Z0
+	VFMADD231PS.BCST 128(R8), Z7, Z1
+	VFMADD231PS.BCST 256(R8), Z7, Z2
+	VFMADD231PS.BCST 384(R8), Z7, Z3
+	VFMADD231PS.BCST 512(R8), Z7, Z4
+	VFMADD231PS.BCST 640(R8), Z7, Z5
+	VFMADD231PS.BCST 768(R8), Z7, Z6
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane109
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop107
 
 out108:
 	MOVQ    72(AX), DX
@@ -2324,31 +2298,23 @@ loop110:
 	MOVQ $0x00000020, R10
 
 lane112:
-	VMOVUPS      (R9), Z8
-	VBROADCASTSS (R8), Z9
-	VFMADD231PS  Z9, Z8, Z0
-	VBROADCASTSS 128(R8), Z9
-	VFMADD231PS  Z9, Z8, Z1
-	VBROADCASTSS 256(R8), Z9
-	VFMADD231PS  Z9, Z8, Z2
-	VBROADCASTSS 384(R8), Z9
-	VFMADD231PS  Z9, Z8, Z3
-	VBROADCASTSS 512(R8), Z9
-	VFMADD231PS  Z9, Z8, Z4
-	VBROADCASTSS 640(R8), Z9
-	VFMADD231PS  Z9, Z8, Z5
-	VBROADCASTSS 768(R8), Z9
-	VFMADD231PS  Z9, Z8, Z6
-	VBROADCASTSS 896(R8), Z9
-	VFMADD231PS  Z9, Z8, Z7
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane112
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop110
+	VMOVUPS          (R9), Z8
+	VFMADD231PS.BCST (R8), Z8, Z0
+	VFMADD231PS.BCST 128(R8), Z8, Z1
+	VFMADD231PS.BCST 256(R8), Z8, Z2
+	VFMADD231PS.BCST 384(R8), Z8, Z3
+	VFMADD231PS.BCST 512(R8), Z8, Z4
+	VFMADD231PS.BCST 640(R8), Z8, Z5
+	VFMADD231PS.BCST 768(R8), Z8, Z6
+	VFMADD231PS.BCST 896(R8), Z8, Z7
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane112
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop110
 
 out111:
 	MOVQ    72(AX), DX
@@ -2381,6 +2347,119 @@ out111:
 	ADDQ    $0x00000400, 80(AX)
 	SUBQ    $0x08, CX
 	JG      tile
+	JMP     done
+
+rows16:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	MOVQ   80(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   40(AX), SI
+	MOVQ   56(AX), DI
+	TESTQ  DI, DI
+	JLE    out114
+
+loop113:
+	MOVQ DX, R8
+	MOVQ BX, R9
+	MOVQ $0x00000020, R10
+
+lane115:
+	VMOVUPS          (R9), Z16
+	VFMADD231PS.BCST (R8), Z16, Z0
+	VFMADD231PS.BCST 128(R8), Z16, Z1
+	VFMADD231PS.BCST 256(R8), Z16, Z2
+	VFMADD231PS.BCST 384(R8), Z16, Z3
+	VFMADD231PS.BCST 512(R8), Z16, Z4
+	VFMADD231PS.BCST 640(R8), Z16, Z5
+	VFMADD231PS.BCST 768(R8), Z16, Z6
+	VFMADD231PS.BCST 896(R8), Z16, Z7
+	VFMADD231PS.BCST 1024(R8), Z16, Z8
+	VFMADD231PS.BCST 1152(R8), Z16, Z9
+	VFMADD231PS.BCST 1280(R8), Z16, Z10
+	VFMADD231PS.BCST 1408(R8), Z16, Z11
+	VFMADD231PS.BCST 1536(R8), Z16, Z12
+	VFMADD231PS.BCST 1664(R8), Z16, Z13
+	VFMADD231PS.BCST 1792(R8), Z16, Z14
+	VFMADD231PS.BCST 1920(R8), Z16, Z15
+	ADDQ             SI, R9
+	ADDQ             $0x04, R8
+	DECQ             R10
+	JNZ              lane115
+	ADDQ             32(AX), DX
+	ADDQ             48(AX), BX
+	DECQ             DI
+	JNZ              loop113
+
+out114:
+	MOVQ    72(AX), DX
+	MOVQ    24(AX), BX
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z1, Z1
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z2, Z2
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z3, Z3
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z4, Z4
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z5, Z5
+	VMOVUPS Z5, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z6, Z6
+	VMOVUPS Z6, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z7, Z7
+	VMOVUPS Z7, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z8, Z8
+	VMOVUPS Z8, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z9, Z9
+	VMOVUPS Z9, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z10, Z10
+	VMOVUPS Z10, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z11, Z11
+	VMOVUPS Z11, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z12, Z12
+	VMOVUPS Z12, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z13, Z13
+	VMOVUPS Z13, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z14, Z14
+	VMOVUPS Z14, (DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Z15, Z15
+	VMOVUPS Z15, (DX)
+	ADDQ    BX, DX
+	MOVQ    DX, 72(AX)
+	ADDQ    $0x00000800, 80(AX)
+	SUBQ    $0x10, CX
+	JG      tile
 
 done:
 	VZEROUPPER
@@ -2410,55 +2489,55 @@ TEXT ·transpose16AVX512(SB), NOSPLIT, $0-32
 	VXORPS  Z14, Z14, Z14
 	VXORPS  Z15, Z15, Z15
 	CMPQ    BX, $0x00
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS (DX), Z0
 	CMPQ    BX, $0x01
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 128(DX), Z1
 	CMPQ    BX, $0x02
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 256(DX), Z2
 	CMPQ    BX, $0x03
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 384(DX), Z3
 	CMPQ    BX, $0x04
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 512(DX), Z4
 	CMPQ    BX, $0x05
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 640(DX), Z5
 	CMPQ    BX, $0x06
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 768(DX), Z6
 	CMPQ    BX, $0x07
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 896(DX), Z7
 	CMPQ    BX, $0x08
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1024(DX), Z8
 	CMPQ    BX, $0x09
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1152(DX), Z9
 	CMPQ    BX, $0x0a
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1280(DX), Z10
 	CMPQ    BX, $0x0b
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1408(DX), Z11
 	CMPQ    BX, $0x0c
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1536(DX), Z12
 	CMPQ    BX, $0x0d
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1664(DX), Z13
 	CMPQ    BX, $0x0e
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1792(DX), Z14
 	CMPQ    BX, $0x0f
-	JLE     loaded113
+	JLE     loaded116
 	VMOVUPS 1920(DX), Z15
 
-loaded113:
+loaded116:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -2572,55 +2651,55 @@ loaded113:
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
 	CMPQ       BX, $0x00
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    64(DX), Z0
 	CMPQ       BX, $0x01
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    192(DX), Z1
 	CMPQ       BX, $0x02
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    320(DX), Z2
 	CMPQ       BX, $0x03
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    448(DX), Z3
 	CMPQ       BX, $0x04
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    576(DX), Z4
 	CMPQ       BX, $0x05
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    704(DX), Z5
 	CMPQ       BX, $0x06
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    832(DX), Z6
 	CMPQ       BX, $0x07
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    960(DX), Z7
 	CMPQ       BX, $0x08
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1088(DX), Z8
 	CMPQ       BX, $0x09
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1216(DX), Z9
 	CMPQ       BX, $0x0a
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1344(DX), Z10
 	CMPQ       BX, $0x0b
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1472(DX), Z11
 	CMPQ       BX, $0x0c
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1600(DX), Z12
 	CMPQ       BX, $0x0d
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1728(DX), Z13
 	CMPQ       BX, $0x0e
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1856(DX), Z14
 	CMPQ       BX, $0x0f
-	JLE        loaded114
+	JLE        loaded117
 	VMOVUPS    1984(DX), Z15
 
-loaded114:
+loaded117:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -2729,9 +2808,9 @@ TEXT ·rowSumAVX512(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out116
+	JLE   out119
 
-loop115:
+loop118:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2751,9 +2830,9 @@ loop115:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out118
+	JLE    out121
 
-loop117:
+loop120:
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z0, Z0
 	VADDPS 128(DI), Z1, Z1
@@ -2788,9 +2867,9 @@ loop117:
 	VADDPS 1984(DI), Z15, Z15
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop117
+	JNZ    loop120
 
-out118:
+out121:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VADDPS     Z16, Z0, Z16
@@ -2841,9 +2920,9 @@ out118:
 	ADDQ       $0x00000800, CX
 	ADDQ       $0x40, AX
 	DECQ       BX
-	JNZ        loop115
+	JNZ        loop118
 
-out116:
+out119:
 	VZEROUPPER
 	RET
 
@@ -2854,9 +2933,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest120
+	JL   rest123
 
-whole119:
+whole122:
 	VMOVUPS           (CX), Z0
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z0, K1
 	VBROADCASTSS      c42b20000AVX512<>+0(SB), Z1
@@ -2905,11 +2984,11 @@ whole119:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole119
+	JGE               whole122
 
-rest120:
+rest123:
 	TESTQ             DX, DX
-	JLE               end122
+	JLE               end125
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -2942,9 +3021,9 @@ rest120:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest120
+	JMP               rest123
 
-end122:
+end125:
 	VZEROUPPER
 	RET
 
@@ -3075,9 +3154,9 @@ TEXT ·logAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest124
+	JL   rest127
 
-whole123:
+whole126:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      c00800000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -3134,11 +3213,11 @@ whole123:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole123
+	JGE               whole126
 
-rest124:
+rest127:
 	TESTQ             DX, DX
-	JLE               end126
+	JLE               end129
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3175,9 +3254,9 @@ rest124:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest124
+	JMP               rest127
 
-end126:
+end129:
 	VZEROUPPER
 	RET
 
@@ -3318,9 +3397,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest128
+	JL   rest131
 
-whole127:
+whole130:
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     c40fcf84fAVX512<>+0(SB), Z1
 	VMINPS           Z0, Z1, Z0
@@ -3365,11 +3444,11 @@ whole127:
 	ADDQ             $0x00000080, CX
 	SUBQ             $0x20, DX
 	CMPQ             DX, $0x20
-	JGE              whole127
+	JGE              whole130
 
-rest128:
+rest131:
 	TESTQ            DX, DX
-	JLE              end130
+	JLE              end133
 	MOVQ             DX, BX
 	MOVQ             $0x00000010, SI
 	CMPQ             BX, SI
@@ -3400,9 +3479,9 @@ rest128:
 	ADDQ             $0x40, AX
 	ADDQ             $0x40, CX
 	SUBQ             BX, DX
-	JMP              rest128
+	JMP              rest131
 
-end130:
+end133:
 	VZEROUPPER
 	RET
 
@@ -3543,9 +3622,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest132
+	JL   rest135
 
-whole131:
+whole134:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z1, Z1, Z1
 	VSUBPS            Z0, Z1, Z1
@@ -3604,11 +3683,11 @@ whole131:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole131
+	JGE               whole134
 
-rest132:
+rest135:
 	TESTQ             DX, DX
-	JLE               end134
+	JLE               end137
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3646,9 +3725,9 @@ rest132:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest132
+	JMP               rest135
 
-end134:
+end137:
 	VZEROUPPER
 	RET
 
@@ -3659,9 +3738,9 @@ TEXT ·softplusAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest136
+	JL   rest139
 
-whole135:
+whole138:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z2, Z2, Z2
 	VMAXPS            Z0, Z2, Z1
@@ -3772,11 +3851,11 @@ whole135:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole135
+	JGE               whole138
 
-rest136:
+rest139:
 	TESTQ             DX, DX
-	JLE               end138
+	JLE               end141
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3840,9 +3919,9 @@ rest136:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest136
+	JMP               rest139
 
-end138:
+end141:
 	VZEROUPPER
 	RET
 
@@ -3853,9 +3932,9 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest140
+	JL   rest143
 
-whole139:
+whole142:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -3916,11 +3995,11 @@ whole139:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole139
+	JGE               whole142
 
-rest140:
+rest143:
 	TESTQ             DX, DX
-	JLE               end142
+	JLE               end145
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3959,9 +4038,9 @@ rest140:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest140
+	JMP               rest143
 
-end142:
+end145:
 	VZEROUPPER
 	RET
 
@@ -3982,9 +4061,9 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest144
+	JL   rest147
 
-whole143:
+whole146:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -4053,11 +4132,11 @@ whole143:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole143
+	JGE               whole146
 
-rest144:
+rest147:
 	TESTQ             DX, DX
-	JLE               end146
+	JLE               end149
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4100,9 +4179,9 @@ rest144:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest144
+	JMP               rest147
 
-end146:
+end149:
 	VZEROUPPER
 	RET
 
@@ -4144,9 +4223,9 @@ TEXT ·tanhGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest148
+	JL   rest151
 
-whole147:
+whole150:
 	VMOVUPS      (CX), Z0
 	VMOVUPS      (DX), Z1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
@@ -4158,11 +4237,11 @@ whole147:
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
 	CMPQ         BX, $0x10
-	JGE          whole147
+	JGE          whole150
 
-rest148:
+rest151:
 	TESTQ        BX, BX
-	JLE          end150
+	JLE          end153
 	MOVQ         BX, SI
 	MOVQ         $0x00000010, DI
 	CMPQ         SI, DI
@@ -4180,9 +4259,9 @@ rest148:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         SI, BX
-	JMP          rest148
+	JMP          rest151
 
-end150:
+end153:
 	VZEROUPPER
 	RET
 
@@ -4194,9 +4273,9 @@ TEXT ·siluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest152
+	JL   rest155
 
-whole151:
+whole154:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z2
@@ -4238,11 +4317,11 @@ whole151:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole151
+	JGE               whole154
 
-rest152:
+rest155:
 	TESTQ             BX, BX
-	JLE               end154
+	JLE               end157
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -4290,9 +4369,9 @@ rest152:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest152
+	JMP               rest155
 
-end154:
+end157:
 	VZEROUPPER
 	RET
 
@@ -4304,9 +4383,9 @@ TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest156
+	JL   rest159
 
-whole155:
+whole158:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z2
@@ -4357,11 +4436,11 @@ whole155:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole155
+	JGE               whole158
 
-rest156:
+rest159:
 	TESTQ             BX, BX
-	JLE               end158
+	JLE               end161
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -4418,9 +4497,9 @@ rest156:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest156
+	JMP               rest159
 
-end158:
+end161:
 	VZEROUPPER
 	RET
 
@@ -4453,9 +4532,9 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Z0
 	CMPQ         DX, $0x20
-	JL           rest160
+	JL           rest163
 
-whole159:
+whole162:
 	VMOVUPS     (AX), Z1
 	VFMADD231PS (CX), Z0, Z1
 	VMOVUPS     Z1, (AX)
@@ -4466,11 +4545,11 @@ whole159:
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
 	CMPQ        DX, $0x20
-	JGE         whole159
+	JGE         whole162
 
-rest160:
+rest163:
 	TESTQ       DX, DX
-	JLE         end162
+	JLE         end165
 	MOVQ        DX, BX
 	MOVQ        $0x00000010, SI
 	CMPQ        BX, SI
@@ -4485,9 +4564,9 @@ rest160:
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        BX, DX
-	JMP         rest160
+	JMP         rest163
 
-end162:
+end165:
 	VZEROUPPER
 	RET
 
@@ -4503,9 +4582,9 @@ TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out164
+	JLE     out167
 
-loop163:
+loop166:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -4561,9 +4640,9 @@ loop163:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop163
+	JNZ               loop166
 
-out164:
+out167:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -4610,9 +4689,9 @@ TEXT ·affineBackwardAVX512(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out166
+	JLE   out169
 
-loop165:
+loop168:
 	VMOVUPS     (BX), Z0
 	VMOVUPS     (SI), Z2
 	VMULPS      (R8), Z0, Z1
@@ -4635,9 +4714,9 @@ loop165:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop165
+	JNZ         loop168
 
-out166:
+out169:
 	VZEROUPPER
 	RET
 
@@ -4652,9 +4731,9 @@ TEXT ·affineInverseAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out168
+	JLE     out171
 
-loop167:
+loop170:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -4709,9 +4788,9 @@ loop167:
 	ADDQ              $0x00000080, CX
 	ADDQ              $0x00000080, BX
 	DECQ              AX
-	JNZ               loop167
+	JNZ               loop170
 
-out168:
+out171:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -4730,33 +4809,33 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x10
-	JL   rest170
+	JL   rest173
 
-whole169:
+whole172:
 	VXORPS Z0, Z0, Z0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out174
+	JLE    out177
 
-loop173:
+loop176:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Z0, Z0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop173
+	JNZ    loop176
 
-out174:
+out177:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked175
+	JZ           unmasked178
 	VMOVUPS      (SI)(R10*1), Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked175:
+unmasked178:
 	VMOVUPS      (DX)(R10*1), Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -4786,11 +4865,11 @@ unmasked175:
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, AX
 	CMPQ         AX, $0x10
-	JGE          whole169
+	JGE          whole172
 
-rest170:
+rest173:
 	TESTQ   AX, AX
-	JLE     end172
+	JLE     end175
 	MOVQ    AX, R11
 	MOVQ    $0x00000010, R12
 	CMPQ    R11, R12
@@ -4802,27 +4881,27 @@ rest170:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out177
+	JLE     out180
 
-loop176:
+loop179:
 	MOVQ      (R12), R14
 	VMOVUPS.Z (R14)(R10*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	ADDQ      $0x18, R12
 	DECQ      R13
-	JNZ       loop176
+	JNZ       loop179
 
-out177:
+out180:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked178
+	JZ           unmasked181
 	VMOVUPS.Z    (SI)(R10*1), K1, Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked178:
+unmasked181:
 	VMOVUPS.Z    (DX)(R10*1), K1, Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -4851,9 +4930,9 @@ unmasked178:
 	VMOVUPS      Z0, K1, (CX)(R10*1)
 	ADDQ         $0x40, R10
 	SUBQ         R11, AX
-	JMP          rest170
+	JMP          rest173
 
-end172:
+end175:
 	VZEROUPPER
 	RET
 
@@ -4869,28 +4948,28 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest180
+	JL     rest183
 
-whole179:
+whole182:
 	VXORPS Z2, Z2, Z2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out184
+	JLE    out187
 
-loop183:
+loop186:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Z2, Z2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop183
+	JNZ    loop186
 
-out184:
+out187:
 	TESTQ  DX, DX
-	JZ     unmasked185
+	JZ     unmasked188
 	VMULPS (DX)(DI*1), Z2, Z2
 
-unmasked185:
+unmasked188:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -4899,11 +4978,11 @@ unmasked185:
 	ADDQ          $0x40, DI
 	SUBQ          $0x10, CX
 	CMPQ          CX, $0x10
-	JGE           whole179
+	JGE           whole182
 
-rest180:
+rest183:
 	TESTQ   CX, CX
-	JLE     end182
+	JLE     end185
 	MOVQ    CX, R8
 	MOVQ    $0x00000010, R9
 	CMPQ    R8, R9
@@ -4915,23 +4994,23 @@ rest180:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out187
+	JLE     out190
 
-loop186:
+loop189:
 	MOVQ      (R9), R11
 	VMOVUPS.Z (R11)(DI*1), K1, Z3
 	VADDPS    Z3, Z2, Z2
 	ADDQ      $0x18, R9
 	DECQ      R10
-	JNZ       loop186
+	JNZ       loop189
 
-out187:
+out190:
 	TESTQ     DX, DX
-	JZ        unmasked188
+	JZ        unmasked191
 	VMOVUPS.Z (DX)(DI*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 
-unmasked188:
+unmasked191:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -4939,9 +5018,9 @@ unmasked188:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, DI
 	SUBQ          R8, CX
-	JMP           rest180
+	JMP           rest183
 
-end182:
+end185:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -4957,7 +5036,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none189
+	JLE  none192
 
 feature:
 	MOVQ $0x00000002, R8
@@ -5575,7 +5654,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none189:
+none192:
 	VZEROUPPER
 	RET
 
@@ -5609,7 +5688,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none190
+	JLE  none193
 
 feature:
 	MOVQ $0x00000002, R8
@@ -5873,7 +5952,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none190:
+none193:
 	VZEROUPPER
 	RET
 
@@ -5936,7 +6015,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none191
+	JLE  none194
 
 feature:
 	MOVQ $0x00000002, DI
@@ -6503,7 +6582,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none191:
+none194:
 	VZEROUPPER
 	RET
 
@@ -6529,7 +6608,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none192
+	JLE  none195
 
 feature:
 	MOVQ $0x00000002, R10
@@ -6547,9 +6626,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out194
+	JLE          out197
 
-loop193:
+loop196:
 	VMOVUPS           (R12), Z3
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z6
@@ -6580,9 +6659,9 @@ loop193:
 	ADDQ              $0x40, R13
 	ADDQ              $0x00000080, R14
 	DECQ              R15
-	JNZ               loop193
+	JNZ               loop196
 
-out194:
+out197:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -6602,9 +6681,9 @@ out194:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out196
+	JLE          out199
 
-loop195:
+loop198:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -6614,9 +6693,9 @@ loop195:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop195
+	JNZ         loop198
 
-out196:
+out199:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -6642,9 +6721,9 @@ out196:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z6
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out198
+	JLE          out201
 
-loop197:
+loop200:
 	VMOVUPS           (R12), Z7
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z8
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z10
@@ -6676,9 +6755,9 @@ loop197:
 	ADDQ              $0x00000080, R12
 	ADDQ              $0x00000080, R13
 	DECQ              R14
-	JNZ               loop197
+	JNZ               loop200
 
-out198:
+out201:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z6
 	VDIVPS       Z5, Z6, Z5
 	VMOVUPS      Z1, 1024(R11)
@@ -6695,9 +6774,9 @@ out198:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out200
+	JLE          out203
 
-loop199:
+loop202:
 	VMOVUPS     (R12), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z7
@@ -6707,9 +6786,9 @@ loop199:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop199
+	JNZ         loop202
 
-out200:
+out203:
 	VXORPS            Z8, Z8, Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -6830,7 +6909,7 @@ out200:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none192:
+none195:
 	VZEROUPPER
 	RET
 
@@ -6846,7 +6925,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none201
+	JLE  none204
 
 feature:
 	MOVQ $0x00000002, R9
@@ -6913,9 +6992,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out203
+	JLE               out206
 
-loop202:
+loop205:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -6925,9 +7004,9 @@ loop202:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop202
+	JNZ         loop205
 
-out203:
+out206:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -6994,9 +7073,9 @@ out203:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out205
+	JLE               out208
 
-loop204:
+loop207:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -7009,9 +7088,9 @@ loop204:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop204
+	JNZ         loop207
 
-out205:
+out208:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7036,9 +7115,9 @@ out205:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out207
+	JLE          out210
 
-loop206:
+loop209:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -7051,9 +7130,9 @@ loop206:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop206
+	JNZ         loop209
 
-out207:
+out210:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -7067,7 +7146,7 @@ out207:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none201:
+none204:
 	VZEROUPPER
 	RET
 
@@ -7082,7 +7161,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none208
+	JLE  none211
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7098,9 +7177,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out210
+	JLE          out213
 
-loop209:
+loop212:
 	VMOVUPS           (R10), Z3
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z6
@@ -7127,9 +7206,9 @@ loop209:
 	ADDQ              $0x00000080, R10
 	ADDQ              $0x40, R11
 	DECQ              R12
-	JNZ               loop209
+	JNZ               loop212
 
-out210:
+out213:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -7149,9 +7228,9 @@ out210:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out212
+	JLE          out215
 
-loop211:
+loop214:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -7161,9 +7240,9 @@ loop211:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop211
+	JNZ         loop214
 
-out212:
+out215:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z1, Z5, Z1
 	VSUBPS       Z3, Z0, Z0
@@ -7177,9 +7256,9 @@ out212:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z6
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out214
+	JLE          out217
 
-loop213:
+loop216:
 	VMOVUPS           (R10), Z7
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z8
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z10
@@ -7207,9 +7286,9 @@ loop213:
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ              $0x00000080, R10
 	DECQ              R11
-	JNZ               loop213
+	JNZ               loop216
 
-out214:
+out217:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z6
 	VDIVPS       Z5, Z6, Z5
 	VMULPS       Z5, Z3, Z3
@@ -7225,9 +7304,9 @@ out214:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out216
+	JLE          out219
 
-loop215:
+loop218:
 	VMOVUPS     (R10), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z6
@@ -7237,9 +7316,9 @@ loop215:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop215
+	JNZ         loop218
 
-out216:
+out219:
 	VXORPS            Z7, Z7, Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -7365,7 +7444,7 @@ out216:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none208:
+none211:
 	VZEROUPPER
 	RET
 
@@ -7381,7 +7460,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none217
+	JLE  none220
 
 feature:
 	MOVQ $0x00000002, R10
@@ -7399,9 +7478,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out219
+	JLE          out222
 
-loop218:
+loop221:
 	VMOVUPS           (R12), Z3
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z6
@@ -7432,9 +7511,9 @@ loop218:
 	ADDQ              $0x40, R13
 	ADDQ              $0x00000080, R14
 	DECQ              R15
-	JNZ               loop218
+	JNZ               loop221
 
-out219:
+out222:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -7454,9 +7533,9 @@ out219:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out221
+	JLE          out224
 
-loop220:
+loop223:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -7466,9 +7545,9 @@ loop220:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop220
+	JNZ         loop223
 
-out221:
+out224:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -7494,9 +7573,9 @@ out221:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z6
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out223
+	JLE          out226
 
-loop222:
+loop225:
 	VMOVUPS           (R12), Z7
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z8
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z10
@@ -7528,9 +7607,9 @@ loop222:
 	ADDQ              $0x00000080, R12
 	ADDQ              $0x00000080, R13
 	DECQ              R14
-	JNZ               loop222
+	JNZ               loop225
 
-out223:
+out226:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z6
 	VDIVPS       Z5, Z6, Z5
 	VMOVUPS      Z1, 1024(R11)
@@ -7546,9 +7625,9 @@ out223:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out225
+	JLE          out228
 
-loop224:
+loop227:
 	VMOVUPS     (R13), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z6
@@ -7558,9 +7637,9 @@ loop224:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop224
+	JNZ         loop227
 
-out225:
+out228:
 	VMOVUPS           (R12), Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -7681,7 +7760,7 @@ out225:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none217:
+none220:
 	VZEROUPPER
 	RET
 
@@ -7697,7 +7776,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none226
+	JLE  none229
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7766,9 +7845,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out228
+	JLE               out231
 
-loop227:
+loop230:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -7778,9 +7857,9 @@ loop227:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop227
+	JNZ         loop230
 
-out228:
+out231:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -7847,9 +7926,9 @@ out228:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out230
+	JLE               out233
 
-loop229:
+loop232:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -7862,9 +7941,9 @@ loop229:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop229
+	JNZ         loop232
 
-out230:
+out233:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7889,9 +7968,9 @@ out230:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out232
+	JLE          out235
 
-loop231:
+loop234:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -7904,9 +7983,9 @@ loop231:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop231
+	JNZ         loop234
 
-out232:
+out235:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -7920,7 +7999,7 @@ out232:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none226:
+none229:
 	VZEROUPPER
 	RET
 
@@ -7935,7 +8014,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none233
+	JLE  none236
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7951,9 +8030,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out235
+	JLE          out238
 
-loop234:
+loop237:
 	VMOVUPS           (R10), Z3
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z6
@@ -7980,9 +8059,9 @@ loop234:
 	ADDQ              $0x00000080, R10
 	ADDQ              $0x40, R11
 	DECQ              R12
-	JNZ               loop234
+	JNZ               loop237
 
-out235:
+out238:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -8002,9 +8081,9 @@ out235:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out237
+	JLE          out240
 
-loop236:
+loop239:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -8014,9 +8093,9 @@ loop236:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop236
+	JNZ         loop239
 
-out237:
+out240:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z1, Z5, Z1
 	VSUBPS       Z3, Z0, Z0
@@ -8030,9 +8109,9 @@ out237:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z6
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out239
+	JLE          out242
 
-loop238:
+loop241:
 	VMOVUPS           (R10), Z7
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z8
 	VBROADCASTSS      c40000000AVX512<>+0(SB), Z10
@@ -8060,9 +8139,9 @@ loop238:
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ              $0x00000080, R10
 	DECQ              R11
-	JNZ               loop238
+	JNZ               loop241
 
-out239:
+out242:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z6
 	VDIVPS       Z5, Z6, Z5
 	VMULPS       Z5, Z3, Z3
@@ -8077,9 +8156,9 @@ out239:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out241
+	JLE          out244
 
-loop240:
+loop243:
 	VMOVUPS     (R11), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z5
@@ -8089,9 +8168,9 @@ loop240:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop240
+	JNZ         loop243
 
-out241:
+out244:
 	VMOVUPS           (R10), Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -8217,7 +8296,7 @@ out241:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none233:
+none236:
 	VZEROUPPER
 	RET
 
@@ -8239,16 +8318,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out243
+	JLE    out246
 
-loop242:
+loop245:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop242
+	JNZ    loop245
 
-out243:
+out246:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -8258,9 +8337,9 @@ out243:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out245
+	JLE          out248
 
-loop244:
+loop247:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -8269,9 +8348,9 @@ loop244:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop244
+	JNZ         loop247
 
-out245:
+out248:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -8289,14 +8368,14 @@ out245:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain246
+	JZ           plain249
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out249
+	JLE          out252
 
-loop248:
+loop251:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -8314,18 +8393,18 @@ loop248:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop248
+	JNZ         loop251
 
-out249:
-	JMP out247
+out252:
+	JMP out250
 
-plain246:
+plain249:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out251
+	JLE   out254
 
-loop250:
+loop253:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -8337,10 +8416,10 @@ loop250:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop250
+	JNZ     loop253
 
-out251:
-out247:
+out254:
+out250:
 	VZEROUPPER
 	RET
 
@@ -8364,13 +8443,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient254
+	JZ      noGradient257
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out256
+	JLE     out259
 
-loop255:
+loop258:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -8380,18 +8459,18 @@ loop255:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop255
+	JNZ     loop258
 
-out256:
-noGradient254:
+out259:
+noGradient257:
 	TESTQ R10, R10
-	JZ    plain252
+	JZ    plain255
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out258
+	JLE   out261
 
-loop257:
+loop260:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -8401,9 +8480,9 @@ loop257:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop257
+	JNZ         loop260
 
-out258:
+out261:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -8411,9 +8490,9 @@ out258:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out260
+	JLE          out263
 
-loop259:
+loop262:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -8425,18 +8504,18 @@ loop259:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop259
+	JNZ          loop262
 
-out260:
-	JMP second253
+out263:
+	JMP second256
 
-plain252:
+plain255:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out262
+	JLE   out265
 
-loop261:
+loop264:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -8445,9 +8524,9 @@ loop261:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop261
+	JNZ         loop264
 
-out262:
+out265:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -8455,9 +8534,9 @@ out262:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out264
+	JLE          out267
 
-loop263:
+loop266:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -8468,30 +8547,30 @@ loop263:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop263
+	JNZ          loop266
 
-out264:
-second253:
+out267:
+second256:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil265
+	JZ    nil268
 	ADDQ  $0x40, DX
 
-nil265:
+nil268:
 	TESTQ BX, BX
-	JZ    nil266
+	JZ    nil269
 	ADDQ  $0x40, BX
 
-nil266:
+nil269:
 	TESTQ R10, R10
-	JZ    nil267
+	JZ    nil270
 	ADDQ  $0x40, R10
 
-nil267:
+nil270:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -8513,26 +8592,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out269
+	JLE          out272
 
-loop268:
+loop271:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop268
+	JNZ    loop271
 
-out269:
+out272:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out271
+	JLE    out274
 
-loop270:
+loop273:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -8584,9 +8663,9 @@ loop270:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop270
+	JNZ               loop273
 
-out271:
+out274:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -8594,32 +8673,32 @@ out271:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out273
+	JLE          out276
 
-loop272:
+loop275:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop272
+	JNZ     loop275
 
-out273:
+out276:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out275
+	JLE    out278
 
-loop274:
+loop277:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop274
+	JNZ     loop277
 
-out275:
+out278:
 	VZEROUPPER
 	RET
 
@@ -8636,9 +8715,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out277
+	JLE    out280
 
-loop276:
+loop279:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -8646,17 +8725,17 @@ loop276:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop276
+	JNZ         loop279
 
-out277:
+out280:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out279
+	JLE          out282
 
-loop278:
+loop281:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -8671,9 +8750,9 @@ loop278:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop278
+	JNZ     loop281
 
-out279:
+out282:
 	VZEROUPPER
 	RET
 
@@ -8692,345 +8771,596 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points280:
-	CMPQ   R8, $0x04
-	JL     points281
+points283:
+	CMPQ   R8, $0x08
+	JL     points284
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	LEAQ   (R9)(R9*2), R13
+	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out283
+	JLE    out286
 
-loop282:
-	VMOVUPS     (R10), Z4
-	VSUBPS.BCST (R11), Z4, Z5
-	VFMADD231PS Z5, Z5, Z0
-	VSUBPS.BCST (R11)(R9*1), Z4, Z5
-	VFMADD231PS Z5, Z5, Z1
-	VSUBPS.BCST (R11)(R9*2), Z4, Z5
-	VFMADD231PS Z5, Z5, Z2
-	VSUBPS.BCST (R11)(R13*1), Z4, Z4
-	VFMADD231PS Z4, Z4, Z3
+loop285:
+	VMOVUPS     (R10), Z8
+	VSUBPS.BCST (R11), Z8, Z9
+	VFMADD231PS Z9, Z9, Z0
+	VSUBPS.BCST (R11)(R9*1), Z8, Z9
+	VFMADD231PS Z9, Z9, Z1
+	VSUBPS.BCST (R11)(R9*2), Z8, Z9
+	VFMADD231PS Z9, Z9, Z2
+	VSUBPS.BCST (R11)(R13*1), Z8, Z9
+	VFMADD231PS Z9, Z9, Z3
+	VSUBPS.BCST (R14), Z8, Z9
+	VFMADD231PS Z9, Z9, Z4
+	VSUBPS.BCST (R14)(R9*1), Z8, Z9
+	VFMADD231PS Z9, Z9, Z5
+	VSUBPS.BCST (R14)(R9*2), Z8, Z9
+	VFMADD231PS Z9, Z9, Z6
+	VSUBPS.BCST (R14)(R13*1), Z8, Z8
+	VFMADD231PS Z8, Z8, Z7
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
+	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop282
+	JNZ         loop285
 
-out283:
-	VXORPS            Z4, Z4, Z4
-	VXORPS            Z5, Z5, Z5
-	VXORPS            Z6, Z6, Z6
-	VXORPS            Z7, Z7, Z7
+out286:
 	VXORPS            Z8, Z8, Z8
 	VXORPS            Z9, Z9, Z9
 	VXORPS            Z10, Z10, Z10
 	VXORPS            Z11, Z11, Z11
+	VXORPS            Z12, Z12, Z12
+	VXORPS            Z13, Z13, Z13
+	VXORPS            Z14, Z14, Z14
+	VXORPS            Z15, Z15, Z15
+	VXORPS            Z16, Z16, Z16
+	VXORPS            Z17, Z17, Z17
+	VXORPS            Z18, Z18, Z18
+	VXORPS            Z19, Z19, Z19
+	VXORPS            Z20, Z20, Z20
+	VXORPS            Z21, Z21, Z21
+	VXORPS            Z22, Z22, Z22
+	VXORPS            Z23, Z23, Z23
 	MOVQ              c+56(FP), R10
 	MOVQ              nc+64(FP), R11
 	MOVQ              mode+72(FP), R12
 	TESTQ             R12, R12
-	JZ                general284
-	VBROADCASTSS      (R10), Z12
-	VMULPS            Z12, Z0, Z0
-	VXORPS            Z13, Z13, Z13
-	VSUBPS            Z0, Z13, Z13
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z13, K1
+	JZ                general287
+	VBROADCASTSS      (R10), Z24
+	VMULPS            Z24, Z0, Z0
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z0, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
 	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z0
-	VMAXPS            Z13, Z0, Z13
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z13, Z0
+	VMAXPS            Z25, Z0, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z0
 	VRNDSCALEPS       $0x00, Z0, Z0
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z0, Z13
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VSCALEFPS         Z0, Z14, Z14
-	VMOVAPS.Z         Z14, K1, Z14
-	VMOVAPS           Z14, Z0
-	VMULPS            Z12, Z1, Z1
-	VXORPS            Z13, Z13, Z13
-	VSUBPS            Z1, Z13, Z13
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z13, K1
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z0, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z0, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z0
+	VMULPS            Z24, Z1, Z1
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z1, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
 	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z1
-	VMAXPS            Z13, Z1, Z13
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z13, Z1
+	VMAXPS            Z25, Z1, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z1
 	VRNDSCALEPS       $0x00, Z1, Z1
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z13
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VSCALEFPS         Z1, Z14, Z14
-	VMOVAPS.Z         Z14, K1, Z14
-	VMOVAPS           Z14, Z1
-	VMULPS            Z12, Z2, Z2
-	VXORPS            Z13, Z13, Z13
-	VSUBPS            Z2, Z13, Z13
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z13, K1
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z1, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z1
+	VMULPS            Z24, Z2, Z2
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z2, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
 	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z2
-	VMAXPS            Z13, Z2, Z13
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z13, Z2
+	VMAXPS            Z25, Z2, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z2
 	VRNDSCALEPS       $0x00, Z2, Z2
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z13
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z13, Z14
-	VSCALEFPS         Z2, Z14, Z14
-	VMOVAPS.Z         Z14, K1, Z14
-	VMOVAPS           Z14, Z2
-	VMULPS            Z12, Z3, Z3
-	VXORPS            Z12, Z12, Z12
-	VSUBPS            Z3, Z12, Z12
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z12, K1
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z2, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z2
+	VMULPS            Z24, Z3, Z3
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z3, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
 	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z3
-	VMAXPS            Z12, Z3, Z12
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z12, Z3
+	VMAXPS            Z25, Z3, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z3
 	VRNDSCALEPS       $0x00, Z3, Z3
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z3, Z12
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z13
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z12, Z13
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z12, Z13
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z12, Z13
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z12, Z13
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z12, Z13
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z12, Z13
-	VSCALEFPS         Z3, Z13, Z13
-	VMOVAPS.Z         Z13, K1, Z13
-	VMOVAPS           Z13, Z3
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z3, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z3, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z3
+	VMULPS            Z24, Z4, Z4
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z4, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z4
+	VMAXPS            Z25, Z4, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z4, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z4, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z4
+	VMULPS            Z24, Z5, Z5
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z5, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z5
+	VMAXPS            Z25, Z5, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z5
+	VRNDSCALEPS       $0x00, Z5, Z5
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z5, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z5, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z5
+	VMULPS            Z24, Z6, Z6
+	VXORPS            Z25, Z25, Z25
+	VSUBPS            Z6, Z25, Z25
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z25, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z6
+	VMAXPS            Z25, Z6, Z25
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z25, Z6
+	VRNDSCALEPS       $0x00, Z6, Z6
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z6, Z25
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z26
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z25, Z26
+	VSCALEFPS         Z6, Z26, Z26
+	VMOVAPS.Z         Z26, K1, Z26
+	VMOVAPS           Z26, Z6
+	VMULPS            Z24, Z7, Z7
+	VXORPS            Z24, Z24, Z24
+	VSUBPS            Z7, Z24, Z24
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z24, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z7
+	VMAXPS            Z24, Z7, Z24
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z24, Z7
+	VRNDSCALEPS       $0x00, Z7, Z7
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z7, Z24
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z25
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z24, Z25
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z24, Z25
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z24, Z25
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z24, Z25
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z24, Z25
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z24, Z25
+	VSCALEFPS         Z7, Z25, Z25
+	VMOVAPS.Z         Z25, K1, Z25
+	VMOVAPS           Z25, Z7
+	DECQ              R11
 	TESTQ             R11, R11
-	JLE               out287
-
-loop286:
-	VBROADCASTSS (R10), Z12
-	VADDPS       Z0, Z4, Z4
-	VFMADD231PS  Z0, Z12, Z5
-	VMULPS       Z0, Z0, Z0
-	VADDPS       Z1, Z6, Z6
-	VFMADD231PS  Z1, Z12, Z7
-	VMULPS       Z1, Z1, Z1
-	VADDPS       Z2, Z8, Z8
-	VFMADD231PS  Z2, Z12, Z9
-	VMULPS       Z2, Z2, Z2
-	VADDPS       Z3, Z10, Z10
-	VFMADD231PS  Z3, Z12, Z11
-	VMULPS       Z3, Z3, Z3
-	CMPQ         R12, $0x04
-	JNE          once288
-	VMULPS       Z0, Z0, Z0
-	VMULPS       Z1, Z1, Z1
-	VMULPS       Z2, Z2, Z2
-	VMULPS       Z3, Z3, Z3
-
-once288:
-	ADDQ $0x04, R10
-	DECQ R11
-	JNZ  loop286
-
-out287:
-	JMP done285
-
-general284:
-	TESTQ R11, R11
-	JLE   out290
+	JLE               out290
 
 loop289:
-	VBROADCASTSS      (R10), Z12
-	VMULPS            Z12, Z0, Z13
-	VXORPS            Z14, Z14, Z14
-	VSUBPS            Z13, Z14, Z14
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z14, K1
-	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z13
-	VMAXPS            Z14, Z13, Z14
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z13
-	VRNDSCALEPS       $0x00, Z13, Z13
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z13, Z14
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VSCALEFPS         Z13, Z15, Z15
-	VMOVAPS.Z         Z15, K1, Z15
-	VADDPS            Z15, Z4, Z4
-	VFMADD231PS       Z15, Z12, Z5
-	VMULPS            Z12, Z1, Z13
-	VXORPS            Z14, Z14, Z14
-	VSUBPS            Z13, Z14, Z14
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z14, K1
-	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z13
-	VMAXPS            Z14, Z13, Z14
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z13
-	VRNDSCALEPS       $0x00, Z13, Z13
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z13, Z14
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VSCALEFPS         Z13, Z15, Z15
-	VMOVAPS.Z         Z15, K1, Z15
-	VADDPS            Z15, Z6, Z6
-	VFMADD231PS       Z15, Z12, Z7
-	VMULPS            Z12, Z2, Z13
-	VXORPS            Z14, Z14, Z14
-	VSUBPS            Z13, Z14, Z14
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z14, K1
-	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z13
-	VMAXPS            Z14, Z13, Z14
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z13
-	VRNDSCALEPS       $0x00, Z13, Z13
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z13, Z14
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VSCALEFPS         Z13, Z15, Z15
-	VMOVAPS.Z         Z15, K1, Z15
-	VADDPS            Z15, Z8, Z8
-	VFMADD231PS       Z15, Z12, Z9
-	VMULPS            Z12, Z3, Z13
-	VXORPS            Z14, Z14, Z14
-	VSUBPS            Z13, Z14, Z14
-	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z14, K1
-	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z13
-	VMAXPS            Z14, Z13, Z14
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z13
-	VRNDSCALEPS       $0x00, Z13, Z13
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z13, Z14
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
-	VSCALEFPS         Z13, Z15, Z15
-	VMOVAPS.Z         Z15, K1, Z15
-	VADDPS            Z15, Z10, Z10
-	VFMADD231PS       Z15, Z12, Z11
-	ADDQ              $0x04, R10
-	DECQ              R11
-	JNZ               loop289
+	VBROADCASTSS (R10), Z24
+	VADDPS       Z0, Z8, Z8
+	VFMADD231PS  Z0, Z24, Z9
+	VADDPS       Z1, Z10, Z10
+	VFMADD231PS  Z1, Z24, Z11
+	VADDPS       Z2, Z12, Z12
+	VFMADD231PS  Z2, Z24, Z13
+	VADDPS       Z3, Z14, Z14
+	VFMADD231PS  Z3, Z24, Z15
+	VADDPS       Z4, Z16, Z16
+	VFMADD231PS  Z4, Z24, Z17
+	VADDPS       Z5, Z18, Z18
+	VFMADD231PS  Z5, Z24, Z19
+	VADDPS       Z6, Z20, Z20
+	VFMADD231PS  Z6, Z24, Z21
+	VADDPS       Z7, Z22, Z22
+	VFMADD231PS  Z7, Z24, Z23
+	VMULPS       Z0, Z0, Z0
+	VMULPS       Z1, Z1, Z1
+	VMULPS       Z2, Z2, Z2
+	VMULPS       Z3, Z3, Z3
+	VMULPS       Z4, Z4, Z4
+	VMULPS       Z5, Z5, Z5
+	VMULPS       Z6, Z6, Z6
+	VMULPS       Z7, Z7, Z7
+	CMPQ         R12, $0x04
+	JNE          once291
+	VMULPS       Z0, Z0, Z0
+	VMULPS       Z1, Z1, Z1
+	VMULPS       Z2, Z2, Z2
+	VMULPS       Z3, Z3, Z3
+	VMULPS       Z4, Z4, Z4
+	VMULPS       Z5, Z5, Z5
+	VMULPS       Z6, Z6, Z6
+	VMULPS       Z7, Z7, Z7
+
+once291:
+	ADDQ $0x04, R10
+	DECQ R11
+	JNZ  loop289
 
 out290:
-done285:
+	VBROADCASTSS (R10), Z24
+	VADDPS       Z0, Z8, Z8
+	VFMADD231PS  Z0, Z24, Z9
+	VADDPS       Z1, Z10, Z10
+	VFMADD231PS  Z1, Z24, Z11
+	VADDPS       Z2, Z12, Z12
+	VFMADD231PS  Z2, Z24, Z13
+	VADDPS       Z3, Z14, Z14
+	VFMADD231PS  Z3, Z24, Z15
+	VADDPS       Z4, Z16, Z16
+	VFMADD231PS  Z4, Z24, Z17
+	VADDPS       Z5, Z18, Z18
+	VFMADD231PS  Z5, Z24, Z19
+	VADDPS       Z6, Z20, Z20
+	VFMADD231PS  Z6, Z24, Z21
+	VADDPS       Z7, Z22, Z22
+	VFMADD231PS  Z7, Z24, Z23
+	JMP          done288
+
+general287:
+	TESTQ R11, R11
+	JLE   out293
+
+loop292:
+	VBROADCASTSS      (R10), Z24
+	VMULPS            Z24, Z0, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z8, Z8
+	VFMADD231PS       Z27, Z24, Z9
+	VMULPS            Z24, Z1, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z10, Z10
+	VFMADD231PS       Z27, Z24, Z11
+	VMULPS            Z24, Z2, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z12, Z12
+	VFMADD231PS       Z27, Z24, Z13
+	VMULPS            Z24, Z3, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z14, Z14
+	VFMADD231PS       Z27, Z24, Z15
+	VMULPS            Z24, Z4, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z16, Z16
+	VFMADD231PS       Z27, Z24, Z17
+	VMULPS            Z24, Z5, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z18, Z18
+	VFMADD231PS       Z27, Z24, Z19
+	VMULPS            Z24, Z6, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z20, Z20
+	VFMADD231PS       Z27, Z24, Z21
+	VMULPS            Z24, Z7, Z25
+	VXORPS            Z26, Z26, Z26
+	VSUBPS            Z25, Z26, Z26
+	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z26, K1
+	VBROADCASTSS      cc2aea8f6AVX512<>+0(SB), Z25
+	VMAXPS            Z26, Z25, Z26
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z26, Z25
+	VRNDSCALEPS       $0x00, Z25, Z25
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z25, Z26
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z27
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z26, Z27
+	VSCALEFPS         Z25, Z27, Z27
+	VMOVAPS.Z         Z27, K1, Z27
+	VADDPS            Z27, Z22, Z22
+	VFMADD231PS       Z27, Z24, Z23
+	ADDQ              $0x04, R10
+	DECQ              R11
+	JNZ               loop292
+
+out293:
+done288:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
 	VBROADCASTSS (DI), Z2
-	VMULPS       Z2, Z4, Z4
-	VFMADD231PS  Z1, Z4, Z0
-	VBROADCASTSS 4(DI), Z2
-	VMULPS       Z2, Z6, Z6
-	VFMADD231PS  Z1, Z6, Z0
-	VBROADCASTSS 8(DI), Z2
 	VMULPS       Z2, Z8, Z8
 	VFMADD231PS  Z1, Z8, Z0
-	VBROADCASTSS 12(DI), Z2
+	VBROADCASTSS 4(DI), Z2
 	VMULPS       Z2, Z10, Z10
 	VFMADD231PS  Z1, Z10, Z0
+	VBROADCASTSS 8(DI), Z2
+	VMULPS       Z2, Z12, Z12
+	VFMADD231PS  Z1, Z12, Z0
+	VBROADCASTSS 12(DI), Z2
+	VMULPS       Z2, Z14, Z14
+	VFMADD231PS  Z1, Z14, Z0
+	VBROADCASTSS 16(DI), Z2
+	VMULPS       Z2, Z16, Z16
+	VFMADD231PS  Z1, Z16, Z0
+	VBROADCASTSS 20(DI), Z2
+	VMULPS       Z2, Z18, Z18
+	VFMADD231PS  Z1, Z18, Z0
+	VBROADCASTSS 24(DI), Z2
+	VMULPS       Z2, Z20, Z20
+	VFMADD231PS  Z1, Z20, Z0
+	VBROADCASTSS 28(DI), Z2
+	VMULPS       Z2, Z22, Z22
+	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value291
+	JZ           value294
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
 	VMULPS       Z0, Z1, Z1
-	VMULPS       Z1, Z5, Z5
+	VMULPS       Z1, Z9, Z9
 	VBROADCASTSS 4(DI), Z1
 	VMULPS       Z0, Z1, Z1
-	VMULPS       Z1, Z7, Z7
+	VMULPS       Z1, Z11, Z11
 	VBROADCASTSS 8(DI), Z1
 	VMULPS       Z0, Z1, Z1
-	VMULPS       Z1, Z9, Z9
+	VMULPS       Z1, Z13, Z13
 	VBROADCASTSS 12(DI), Z1
 	VMULPS       Z0, Z1, Z1
-	VMULPS       Z1, Z11, Z11
+	VMULPS       Z1, Z15, Z15
+	VBROADCASTSS 16(DI), Z1
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z1, Z17, Z17
+	VBROADCASTSS 20(DI), Z1
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z1, Z19, Z19
+	VBROADCASTSS 24(DI), Z1
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z1, Z21, Z21
+	VBROADCASTSS 28(DI), Z1
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z1, Z23, Z23
 	MOVQ         DX, R10
 	MOVQ         SI, R11
 	MOVQ         dim+24(FP), R12
-	MOVQ         CX, R14
+	LEAQ         (R9)(R9*2), R13
+	LEAQ         (R11)(R9*4), R14
+	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out293
+	JLE          out296
 
-loop292:
+loop295:
 	VMOVUPS     (R10), Z0
-	VMOVUPS     (R14), Z1
+	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
-	VFMADD231PS Z5, Z2, Z1
-	VSUBPS.BCST (R11)(R9*1), Z0, Z2
-	VFMADD231PS Z7, Z2, Z1
-	VSUBPS.BCST (R11)(R9*2), Z0, Z2
 	VFMADD231PS Z9, Z2, Z1
-	VSUBPS.BCST (R11)(R13*1), Z0, Z0
-	VFMADD231PS Z11, Z0, Z1
-	VMOVUPS     Z1, (R14)
+	VSUBPS.BCST (R11)(R9*1), Z0, Z2
+	VFMADD231PS Z11, Z2, Z1
+	VSUBPS.BCST (R11)(R9*2), Z0, Z2
+	VFMADD231PS Z13, Z2, Z1
+	VSUBPS.BCST (R11)(R13*1), Z0, Z2
+	VFMADD231PS Z15, Z2, Z1
+	VSUBPS.BCST (R14), Z0, Z2
+	VFMADD231PS Z17, Z2, Z1
+	VSUBPS.BCST (R14)(R9*1), Z0, Z2
+	VFMADD231PS Z19, Z2, Z1
+	VSUBPS.BCST (R14)(R9*2), Z0, Z2
+	VFMADD231PS Z21, Z2, Z1
+	VSUBPS.BCST (R14)(R13*1), Z0, Z0
+	VFMADD231PS Z23, Z0, Z1
+	VMOVUPS     Z1, (R15)
 	ADDQ        $0x00000080, R10
-	ADDQ        $0x00000080, R14
+	ADDQ        $0x00000080, R15
 	ADDQ        $0x04, R11
+	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop292
+	JNZ         loop295
 
-out293:
-value291:
-	ADDQ $0x10, DI
+out296:
+value294:
+	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
-	SUBQ $0x04, R8
-	JMP  points280
+	ADDQ R9, SI
+	ADDQ R9, SI
+	ADDQ R9, SI
+	ADDQ R9, SI
+	SUBQ $0x08, R8
+	JMP  points283
 
-points281:
-points294:
+points284:
+points297:
 	CMPQ   R8, $0x01
-	JL     points295
+	JL     points298
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out297
+	JLE    out300
 
-loop296:
+loop299:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop296
+	JNZ         loop299
 
-out297:
+out300:
 	VXORPS            Z1, Z1, Z1
 	VXORPS            Z2, Z2, Z2
 	MOVQ              c+56(FP), R10
 	MOVQ              nc+64(FP), R11
 	MOVQ              mode+72(FP), R12
 	TESTQ             R12, R12
-	JZ                general298
+	JZ                general301
 	VBROADCASTSS      (R10), Z3
 	VMULPS            Z3, Z0, Z0
 	VXORPS            Z3, Z3, Z3
@@ -9051,31 +9381,35 @@ out297:
 	VSCALEFPS         Z0, Z4, Z4
 	VMOVAPS.Z         Z4, K1, Z4
 	VMOVAPS           Z4, Z0
+	DECQ              R11
 	TESTQ             R11, R11
-	JLE               out301
+	JLE               out304
 
-loop300:
+loop303:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once302
+	JNE          once305
 	VMULPS       Z0, Z0, Z0
 
-once302:
+once305:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop300
+	JNZ  loop303
 
-out301:
-	JMP done299
+out304:
+	VBROADCASTSS (R10), Z3
+	VADDPS       Z0, Z1, Z1
+	VFMADD231PS  Z0, Z3, Z2
+	JMP          done302
 
-general298:
+general301:
 	TESTQ R11, R11
-	JLE   out304
+	JLE   out307
 
-loop303:
+loop306:
 	VBROADCASTSS      (R10), Z3
 	VMULPS            Z3, Z0, Z4
 	VXORPS            Z5, Z5, Z5
@@ -9099,10 +9433,10 @@ loop303:
 	VFMADD231PS       Z6, Z3, Z2
 	ADDQ              $0x04, R10
 	DECQ              R11
-	JNZ               loop303
+	JNZ               loop306
 
-out304:
-done299:
+out307:
+done302:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -9111,7 +9445,7 @@ done299:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value305
+	JZ           value308
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -9122,9 +9456,9 @@ done299:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out307
+	JLE          out310
 
-loop306:
+loop309:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -9134,23 +9468,23 @@ loop306:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop306
+	JNZ         loop309
 
-out307:
-value305:
+out310:
+value308:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points294
+	JMP  points297
 
-points295:
+points298:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip308
+	JZ    skip311
 	ADDQ  $0x40, CX
 
-skip308:
+skip311:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -9174,9 +9508,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out310
+	JLE    out313
 
-loop309:
+loop312:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -9190,8 +9524,8 @@ loop309:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop309
+	JNZ         loop312
 
-out310:
+out313:
 	VZEROUPPER
 	RET

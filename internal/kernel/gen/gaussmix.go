@@ -16,9 +16,9 @@ func (m *machine) gaussMix() {
 	Label("vector")
 	y, wy, ny, stride := arg("y"), arg("wy"), arg("ny"), arg("dim")
 	SHLQ(Imm(2), stride)
-	group := 4
+	group := 8
 	if !m.wide {
-		group = 2
+		group = 3
 	}
 	for _, n := range []int{group, 1} {
 		top, out := label("points"), label("points")
@@ -62,13 +62,13 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		r2[j] = m.zero()
 	}
 	xp, yp, k := GP64(), GP64(), GP64()
-	start := func() {
+	start := func() rowsOf {
 		MOVQ(x, xp)
 		MOVQ(y, yp)
 		Load(Param("dim"), k)
+		return newRows(n, yp, stride)
 	}
-	start()
-	rows := newRows(n, yp, stride)
+	rows := start()
 	times(k, func() {
 		xd := m.load(at(xp, 0))
 		for j, r := range r2 {
@@ -76,7 +76,7 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 			VFMADD231PS(t, t, r)
 		}
 		advance(128, xp)
-		advance(4, yp)
+		advance(4, rows.bases...)
 	})
 
 	sum, slope := make([]vector, n), make([]vector, n) // Σ e, Σ c·e
@@ -96,11 +96,17 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		e := m.expNegative(m.neg(r))
 		VMOVAPS(e, r)
 	}
-	times(q, func() {
+	accumulate := func() {
 		cv := m.constant(c, 0)
 		for j, e := range r2 {
 			VADDPS(e, sum[j], sum[j])
 			VFMADD231PS(e, cv, slope[j])
+		}
+	}
+	DECQ(q)
+	times(q, func() {
+		accumulate()
+		for _, e := range r2 {
 			VMULPS(e, e, e)
 		}
 		once := label("once")
@@ -112,6 +118,7 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		Label(once)
 		advance(4, c)
 	})
+	accumulate()
 	JMP(LabelRef(done))
 	Label(general)
 	times(q, func() {
@@ -144,7 +151,7 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		VMULPS(gw, w, w)
 		VMULPS(w, s, s)
 	}
-	start()
+	rows = start()
 	g := GP64()
 	MOVQ(grad, g)
 	times(k, func() {
@@ -155,7 +162,7 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		}
 		VMOVUPS(acc, at(g, 0))
 		advance(128, xp, g)
-		advance(4, yp)
+		advance(4, rows.bases...)
 	})
 	Label(out)
 }

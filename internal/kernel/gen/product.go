@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
@@ -24,22 +27,35 @@ func cursors(t gp, to, n int) {
 	}
 }
 
-// tiles are the heights of register tiles, tallest first: how rows are split is the same in mul and gradW.
-func (m *machine) tiles() []int {
-	if m.wide {
+// tiles are the heights of register tiles that are the given number of vectors wide, tallest first.
+func (m *machine) tiles(vectors int) []int {
+	switch {
+	case m.wide && vectors == 1:
+		return []int{16, 8, 7, 6, 5, 4, 3, 2, 1}
+	case m.wide:
 		return []int{8, 7, 6, 5, 4, 3, 2, 1}
+	case vectors == 2:
+		return []int{6, 3, 2, 1}
 	}
 	return []int{3, 2, 1}
 }
 
-// split jumps to the tile for the rows that are left.
-func (m *machine) split(rows gp, name func(n int) string) {
+func tileName(n int) string { return fmt.Sprintf("rows%d", n) }
+
+// split jumps to the tile for the rows that are left; one row falls through.
+func (m *machine) split(rows gp, vectors int) {
+	name := tileName
 	if m.wide {
-		for _, n := range m.tiles()[:7] {
+		tiles := m.tiles(vectors)
+		for _, n := range tiles[:len(tiles)-1] {
 			CMPQ(rows, Imm(uint64(n)))
 			JGE(LabelRef(name(n)))
 		}
 		return
+	}
+	if vectors == 2 {
+		CMPQ(rows, Imm(6))
+		JGE(LabelRef(name(6)))
 	}
 	CMPQ(rows, Imm(4)) // 4 = 2 + 2
 	JG(LabelRef(name(3)))
@@ -84,7 +100,14 @@ func (r rowsOf) at(i int) Mem {
 
 // outer adds to acc the outer product of one number a row and the vectors at b.
 func (m *machine) outer(acc [][]vector, row func(i int) Mem, b func(j int) Mem) {
-	if m.wide {
+	if m.wide && len(acc[0]) == 1 {
+		bv := m.load(b(0))
+		for i := range acc {
+			VFMADD231PS_BCST(row(i), bv, acc[i][0])
+		}
+		return
+	}
+	if m.wide || len(acc) > len(acc[0]) { // whichever needs fewer registers
 		var bv []vector
 		for j := range acc[0] {
 			bv = append(bv, m.load(b(j)))
@@ -136,11 +159,9 @@ func (m *machine) product() {
 	CMPQ(rows, eight)
 	CMOVQGT(eight, rows)
 	Label("tile")
-	name := func(n int) string { return map[bool]string{true: "rows", false: "row"}[n > 1] + string(rune('0'+n)) }
-	m.split(rows, name)
-	for i := len(m.tiles()) - 1; i >= 0; i-- {
-		n := m.tiles()[i]
-		Label(name(n))
+	m.split(rows, m.vectors())
+	for _, n := range slices.Backward(m.tiles(m.vectors())) {
+		Label(tileName(n))
 		m.mulTile(t, rows, n)
 	}
 	Label("blockDone")
@@ -275,11 +296,9 @@ func (m *machine) weightGradient(columns int) {
 	rows := GP64()
 	MOVQ(at(t, gradM), rows)
 	Label("tile")
-	tile := func(n int) string { return map[bool]string{true: "rows", false: "row"}[n > 1] + string(rune('0'+n)) }
-	m.split(rows, tile)
-	for i := len(m.tiles()) - 1; i >= 0; i-- {
-		n := m.tiles()[i]
-		Label(tile(n))
+	m.split(rows, columns/m.width)
+	for _, n := range slices.Backward(m.tiles(columns / m.width)) {
+		Label(tileName(n))
 		m.gradTile(t, rows, n, columns)
 	}
 	Label("done")
