@@ -15,7 +15,6 @@ import (
 // Numbers of the metrics, after the project's metric list (design: "Metrics"): each with its reason.
 const (
 	chiBins      = 50    // of equal population in data
-	floorReps    = 40    // bootstrap pairs: 11 % on the floor's standard deviation
 	floorValues  = 20000 // distinct values that stand for a column's law in its floor
 	profileBins  = 8
 	profileRows  = 200000 // more do not make a 3 % profile better
@@ -198,13 +197,13 @@ func (r *run) variable(sc *scopeTables, v Variable) varResult {
 	law := representative(data)
 
 	w1, ks, chi, ratio := row("w1", "marginal", "sd"), row("ks", "marginal", ""), row("chi2", "population"+strconv.Itoa(chiBins), "chi2/ndf"), row("ratio", "bins", "bins")
-	f := law.FloorW1(na, data.N, floorReps, seed, 1)
+	f := law.FloorW1(na, data.N, r.do.reps, seed, 1)
 	w1.Floor, w1.FloorSD = Number(f.Mean/sd), Number(f.SD/sd)
 	w1.Target = overFloor(metric.Floor{Mean: f.Mean / sd, SD: f.SD / sd}, floorFactor)
 	if large && v.Kind == Feature {
 		w1.Target = Number(math.Min(float64(w1.Target), math.Max(w1Bar, (f.Mean+floorSigmas*f.SD)/sd)))
 	}
-	f = law.FloorKS(na, data.N, floorReps, seed+1, 1)
+	f = law.FloorKS(na, data.N, r.do.reps, seed+1, 1)
 	ks.Floor, ks.FloorSD = Number(f.Mean), Number(f.SD)
 	edges := data.Edges(chiBins)
 	central := data.Central(centralShare, chiBins)
@@ -259,6 +258,9 @@ func (r *run) variable(sc *scopeTables, v Variable) varResult {
 	for _, t := range ts[1:] {
 		h := fill(res.bin, t.cols[v.Name], t.weights(v))
 		k := total / h.sum()
+		if r.Absolute {
+			k = 1
+		}
 		if !finite(k) {
 			k = 0
 		}
@@ -414,23 +416,24 @@ func (r *run) atoms(sc *scopeTables, v Variable, ts []*table, cols []*metric.Col
 
 // transport says how far the morph moves events, against the least that any map with the same result could, and whether it keeps their order.
 func (r *run) transport(sc *scopeTables, v Variable, data *metric.Column, row func(name, method, unit string) *Row) {
-	if !r.paired || v.Kind == Condition {
+	if sc.pairs[0] == nil || v.Kind == Condition {
 		return
 	}
-	x, y := [][]float64{sc.sim.cols[v.Name]}, [][]float64{sc.mor.cols[v.Name]}
+	w := sc.pairs[1].w
+	x, y := [][]float64{onlyFinite(sc.pairs[0].cols[v.Name])}, [][]float64{onlyFinite(sc.pairs[1].cols[v.Name])}
 	_, sd := data.MeanSD()
 	if !(sd > 0) {
 		return
 	}
-	abs, _ := metric.Transport(x, y, sc.mor.w, []float64{sd})
+	abs, _ := metric.Transport(x, y, w, []float64{sd})
 	t := row("transport", "abs", "sd")
-	t.After, t.Floor = Number(abs[0]), Number(metric.TransportBound(x, y, sc.mor.w, []float64{sd}, 1)[0])
+	t.After, t.Floor = Number(abs[0]), Number(metric.TransportBound(x, y, w, []float64{sd}, 1)[0])
 	var atom func(i int) bool
 	if a, _, ok := lowestAtom(v, data, data.V[0], 0); ok {
 		atom = func(i int) bool { return x[0][i] != a && y[0][i] != a }
 	}
 	d := row("dependence", "spearman", "")
-	d.After, d.Floor = Number(metric.Dependence(x[0], y[0], abs64(sc.mor.w), atom)), null()
+	d.After, d.Floor = Number(metric.Dependence(x[0], y[0], abs64(w), atom)), null()
 }
 
 func abs64(w []float64) []float64 {
@@ -474,10 +477,8 @@ type scores struct {
 func (r *run) classifiers(sc *scopeTables) ([]*Row, scores) {
 	var out []*Row
 	var keep scores
-	set := metric.ClassifierSettings{Seed: rng.Hash(r.Seed, hash(sc.name)), Threads: r.Threads}
-	if r.Quick {
-		set.Trees.Trees, set.Trees.Depth, set.Bootstrap = 150, 4, 50
-	}
+	set := metric.ClassifierSettings{Seed: rng.Hash(r.Seed, hash(sc.name)), Threads: r.Threads, Bootstrap: r.do.bootstrap}
+	set.Trees.Trees, set.Trees.Depth = r.do.trees, r.do.depth
 	for _, sub := range []struct {
 		subject string
 		kinds   []string
@@ -621,7 +622,7 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 		largest, frob := sc.newRow("corr_max", method, "features+conditions", ""), sc.newRow("corr_frob", method, "features+conditions", "")
 		dx := r.matrix(sc.data, Feature, Condition)
 		rd := corr(dx, sc.data.w, r.Threads)
-		fl, ff := metric.FloorCorr(dx, sc.data.w, na, nd, method == "spearman", floorReps, rng.Hash(r.Seed, hash(sc.name), 3), r.Threads)
+		fl, ff := metric.FloorCorr(dx, sc.data.w, na, nd, method == "spearman", r.do.reps, rng.Hash(r.Seed, hash(sc.name), 3), r.Threads)
 		largest.Floor, largest.FloorSD, frob.Floor, frob.FloorSD = Number(fl.Mean), Number(fl.SD), Number(ff.Mean), Number(ff.SD)
 		largest.Target, frob.Target = overFloor(fl, floorFactor), overFloor(ff, floorFactor)
 		if math.Min(na, nd) >= largeSample {
@@ -662,11 +663,7 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 
 // joint runs the tests of all columns at once: MMD, energy distance, sliced W1.
 func (r *run) joint(sc *scopeTables) []*Row {
-	rows, perms := 2000, 500
-	dirs, cut := 100, 20000
-	if r.Quick {
-		rows, perms, dirs, cut = 1000, 200, 50, 10000
-	}
+	rows, dirs, cut := r.do.pairs, r.do.directions, r.do.sliced
 	seed := rng.Hash(r.Seed, hash(sc.name), 5)
 	complete := func(t *table, n int) ([][]float64, []float64) {
 		x := r.matrix(t, Feature, Condition)
@@ -693,7 +690,7 @@ func (r *run) joint(sc *scopeTables) []*Row {
 	}
 	mmd, energy, sliced := sc.newRow("mmd2", "permutation", "features+conditions", ""), sc.newRow("energy", "permutation", "features+conditions", ""), sc.newRow("sliced_w1", "directions"+strconv.Itoa(dirs), "features+conditions", "sd")
 	var out []*Row
-	ps := metric.PairSettings{Rows: rows, Permutations: perms, Seed: seed, Threads: r.Threads}
+	ps := metric.PairSettings{Rows: rows, Permutations: r.do.permutations, Seed: seed, Threads: r.Threads}
 	dx, dw := complete(sc.data, rows)
 	for _, t := range []struct {
 		row *Row
@@ -738,7 +735,7 @@ func (r *run) joint(sc *scopeTables) []*Row {
 			na = nEff(w)
 		}
 	}
-	if f, err := metric.FloorSlicedW1(sx, sw, na, nEff(sw), 10, ss); err == nil {
+	if f, err := metric.FloorSlicedW1(sx, sw, na, nEff(sw), r.do.slicedReps, ss); err == nil {
 		sliced.Floor, sliced.FloorSD, sliced.Target = Number(f.Mean), Number(f.SD), overFloor(f, 1.2)
 	}
 	return append(out, sliced)

@@ -78,6 +78,10 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 		}
 		r.figures = append(r.figures, &figure{file: dir + file, section: section, slice: sc.name, caption: caption, alt: alt, d: d, rank: rank})
 	}
+	normalised := "Simulation normalised to data"
+	if r.Absolute {
+		normalised = "Simulation normalised to luminosity"
+	}
 	var notes []string
 	if r.Selection != "" {
 		notes = append(notes, r.Selection)
@@ -91,7 +95,7 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 		}
 		section := map[string]string{Feature: secFeatures, Condition: secConditions, Observable: secObs}[res.v.Kind]
 		name := slug(res.v.Name)
-		ratio := r.ratio(sc, &res, notes)
+		ratio := r.ratio(sc, &res, append(append([]string(nil), notes...), normalised))
 		add(name, section, r.ratioCaption(sc, &res), "Histogram of "+plain(res.v.title())+" in data and simulation with the ratio of data to simulation", 0, ratio)
 		r.rootHists(dir+name, sc, &res)
 		if sc.mor != nil && res.v.Kind != Condition {
@@ -196,7 +200,7 @@ func (r *run) ratioCaption(sc *scopeTables, res *varResult) string {
 	if res.bin.note != "" {
 		c += "; " + res.bin.note
 	}
-	return c + ". Simulation is normalised to data."
+	return c + "."
 }
 
 func beforeAfter(row *Row, f string) string {

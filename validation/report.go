@@ -256,7 +256,7 @@ type pageData struct {
 	Failed                                            []failedRow
 	Groups                                            []pageGroup
 	Notes                                             []string
-	After, Reference                                  bool
+	After, Reference, Absolute                        bool
 }
 
 type failedRow struct{ Name, Subject, What string }
@@ -294,7 +294,7 @@ type pageFigure struct {
 
 func (r *run) html(rep *Report) ([]byte, error) {
 	d := pageData{Title: r.Title, Verdict: verdictText(rep), Headline: rep.Headline(), Worst: rep.worst, Looking: rep.looking, Version: r.Version, Seed: r.Seed,
-		Inputs: rep.Inputs, Notes: r.notes, State: "none", After: r.morphed != nil, Reference: r.ref != nil}
+		Inputs: rep.Inputs, Notes: r.notes, State: "none", After: r.morphed != nil, Reference: r.ref != nil, Absolute: r.Absolute}
 	if d.Title == "" {
 		d.Title = "Validation"
 	}

@@ -42,7 +42,7 @@ func (n *Number) UnmarshalJSON(b []byte) error {
 // Input is a sample that was compared.
 type Input struct {
 	Role     string `json:"role"`
-	Label    string `json:"label,omitempty"`
+	Label    string `json:"-"`
 	File     string `json:"file"`
 	Tree     string `json:"tree"`
 	Entries  int64  `json:"entries"`

@@ -69,6 +69,9 @@ func toy(n int, shift float64) ([]Sample, []Variable) {
 	}, vars
 }
 
+// little is enough statistics for the code; the thresholds below allow for it.
+var little = &effort{trees: 80, depth: 4, bootstrap: 20, pairs: 400, permutations: 100, directions: 20, sliced: 2000, reps: 20, slicedReps: 6}
+
 func region(samples []Sample, f func(eta float64) bool) [][]bool {
 	var out [][]bool
 	for _, s := range samples {
@@ -88,7 +91,7 @@ func TestReportOfAGoodMorph(t *testing.T) {
 		out = t.TempDir()
 	}
 	samples, vars := toy(6000, 0)
-	set := Settings{Title: "Toy: good morph", Seed: 1, Quick: true, MaxEvents: 6000, Status: "Simulation", Lumi: "1 fb^{-1}", Energy: "13.6 TeV", Version: "test",
+	set := Settings{Title: "Toy: good morph", Seed: 1, effort: little, Status: "Simulation", Lumi: "1 fb^{-1}", Energy: "13.6 TeV", Version: "test",
 		Slices:  []Slice{{"|eta| < 1.4442", region(samples, func(e float64) bool { return math.Abs(e) < 1.4442 })}},
 		History: &plot.History{Losses: []plot.Trace{{Label: "validation", X: []float64{0, 1, 2}, Y: []float64{3, 2, 1.5}}}}}
 	rep, err := Run(context.Background(), out, samples, vars, set)
@@ -143,7 +146,7 @@ func TestReportOfAGoodMorph(t *testing.T) {
 
 func TestABadMorphIsFound(t *testing.T) {
 	samples, vars := toy(5000, .3)
-	set := Settings{Seed: 1, Quick: true, MaxEvents: 6000, NoFigures: true, Slices: []Slice{
+	set := Settings{Seed: 1, effort: little, NoFigures: true, Slices: []Slice{
 		{"barrel", region(samples, func(e float64) bool { return math.Abs(e) < 1.5 })}, {"endcap", region(samples, func(e float64) bool { return math.Abs(e) >= 1.5 })}}}
 	// wrong in the endcap only
 	for i, e := range samples[2].Cols["eta"] {
@@ -174,7 +177,7 @@ func TestSameAtAnyNumberOfThreads(t *testing.T) {
 	var first []byte
 	for _, threads := range []int{1, 3} {
 		dir := t.TempDir()
-		if _, err := Run(context.Background(), dir, samples, vars, Settings{Seed: 3, Quick: true, MaxEvents: 2000, Threads: threads, NoFigures: true}); err != nil {
+		if _, err := Run(context.Background(), dir, samples, vars, Settings{Seed: 3, effort: little, Threads: threads, NoFigures: true}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, "metrics.json"))
@@ -251,5 +254,76 @@ func TestCancelled(t *testing.T) {
 	s, v := toy(300, 0)
 	if _, err := Run(ctx, t.TempDir(), s, v, Settings{Quick: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A fourth sample, two simulations, no morphed sample, and columns that no one should feed in.
+func TestOtherShapesOfInput(t *testing.T) {
+	samples, vars := toy(900, 0)
+	ref := samples[2]
+	ref.Role, ref.Label = Reference, "Perfect morph"
+	half := func(s Sample, lo, hi int, label string) Sample {
+		o := Sample{Role: s.Role, Label: label, Cols: map[string][]float64{}, Weight: s.Weight[lo:hi]}
+		for n, c := range s.Cols {
+			o.Cols[n] = c[lo:hi]
+		}
+		return o
+	}
+	odd := func(f func(i int) float64) func() ([]Sample, []Variable) {
+		return func() ([]Sample, []Variable) {
+			s, v := toy(900, 0)
+			for k := range s {
+				c := append([]float64(nil), s[k].Cols["r9"]...)
+				for i := range c {
+					c[i] = f(i + 7*k)
+				}
+				s[k].Cols["r9"] = c
+			}
+			return s, v
+		}
+	}
+	for name, f := range map[string]func() ([]Sample, []Variable){
+		"reference": func() ([]Sample, []Variable) { return append(samples[:3:3], ref), vars },
+		"two": func() ([]Sample, []Variable) {
+			return []Sample{half(samples[0], 0, 500, "γγ"), half(samples[0], 500, 900, "γ + jet"), samples[1]}, vars
+		},
+		"one feature":   func() ([]Sample, []Variable) { return samples, vars[:1] },
+		"only features": func() ([]Sample, []Variable) { return samples, vars[:3] },
+		"only conditions": func() ([]Sample, []Variable) {
+			return samples[:2], vars[3:6]
+		},
+		"constant": odd(func(int) float64 { return 4 }),
+		"all nan":  odd(func(int) float64 { return math.NaN() }),
+		"some nan": odd(func(i int) float64 { return []float64{1, math.NaN(), 2, math.Inf(1), math.Inf(-1), 3.5}[i%6] }),
+		"huge":     odd(func(i int) float64 { return float64(i) * 1e300 }),
+		"sentinel": odd(func(i int) float64 { return []float64{-999, .5 + float64(i)/2000}[i%2] }),
+	} {
+		s, v := f()
+		out := t.TempDir()
+		if d := os.Getenv("REPORT_OUT"); d != "" {
+			out = filepath.Join(d, name)
+		}
+		rep, err := Run(context.Background(), out, s, v, Settings{effort: little, Seed: 2, NoFigures: name != "reference" && name != "two" && name != "some nan" && name != "huge"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(rep.Metrics) == 0 {
+			t.Errorf("%s: no metrics", name)
+		}
+		switch name {
+		case "reference":
+			if row := rep.Find("w1", "marginal", "r9"); !finite(float64(row.Reference)) {
+				t.Errorf("%s: %+v", name, row)
+			}
+		case "two", "only conditions":
+			if rep.Verdict.Pass+rep.Verdict.Fail != 0 {
+				t.Errorf("%s: targets are judged without a morphed sample", name)
+			}
+		case "all nan":
+			if rep.Find("w1", "marginal", "r9") != nil || rep.Find("w1", "marginal", "sieie") == nil {
+				t.Errorf("%s: the wrong columns were left out", name)
+			}
+		}
 	}
 }
