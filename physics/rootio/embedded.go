@@ -10,17 +10,16 @@ import (
 // embedded refuses a tree whose baskets were never written on their own: they lie inside the tree's record, where the decoder
 // does not look.
 func embedded(file, path string, t rtree.Tree) error {
-	z, ok := t.(interface {
-		TotBytes() int64
-		ZipBytes() int64
-	})
-	if !ok || t.Entries() == 0 || z.TotBytes() == 0 {
+	if t.Entries() == 0 {
 		return nil
 	}
 	for _, b := range t.Branches() {
 		if seeks, known := basketSeeks(b); !known || seeks > 0 || len(b.Branches()) > 0 {
 			return nil
 		}
+	}
+	if len(t.Branches()) == 0 {
+		return nil
 	}
 	return &Error{Op: "read", File: file, Object: fmt.Sprintf("tree %q", path), Kind: ErrUnsupported, Why: "its baskets are embedded in the tree, which is not supported",
 		Hint: "write it again, for example with hadd"}
