@@ -144,7 +144,7 @@ func (f Floats) holds(v float64) bool {
 }
 
 // An Encoder takes features and conditions to model space and back. It is fitted once, on training rows of both samples
-// in common, is stored in the model file as JSON, and is safe for concurrent use.
+// in common, is stored as JSON, and is safe for concurrent use.
 //
 // Way in: sentinels are set aside, atoms get a band below the tail (or their share of probability), values on a grid are
 // spread over their cell, then transform and standardisation, all in float64. Way out: the exact inverse.
@@ -508,7 +508,7 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 			var z, l float64
 			switch c {
 			case tail:
-				if !ft.Grid.none() {
+				if ft.Grid.active() {
 					x = ft.Grid.spread(x, dr.grid.Uniform(keys[i]))
 				}
 				z, l = ft.encodeTail(x, share(p, i-lo))
@@ -641,13 +641,12 @@ func (e *Encoder) UnmarshalJSON(b []byte) error {
 	}
 	for i := range e.Features {
 		f := &e.Features[i]
-		if err := f.Final.check(); err != nil {
-			return fmt.Errorf("morph: could not restore feature %q: %w", f.Spec.Name, err)
+		err := f.Final.check()
+		if err == nil && f.Hurdle != nil {
+			err = f.Hurdle.load()
 		}
-		if f.Hurdle != nil {
-			if err := f.Hurdle.load(); err != nil {
-				return fmt.Errorf("morph: could not restore feature %q: %w", f.Spec.Name, err)
-			}
+		if err != nil {
+			return fmt.Errorf("morph: could not restore feature %q: %w", f.Spec.Name, err)
 		}
 	}
 	return nil

@@ -279,7 +279,7 @@ func (e *Encoder) fitHurdle(value float64, cols, w [2][]float64, samples []*phys
 				y[i] = 1
 			}
 		}
-		m, err := gbdt.Train(x, y, w[d], gbdt.Settings{Trees: 300, Depth: 4, Rate: 0.1, Seed: e.Seed})
+		m, err := gbdt.Train(x, y, w[d], gbdt.Settings{Trees: 200, Depth: 3, Rate: 0.1, Seed: e.Seed})
 		if err != nil {
 			return nil, err
 		}

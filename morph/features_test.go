@@ -96,7 +96,7 @@ func rowKeys(n int) []uint64 {
 	return k
 }
 
-func columnsOf(t testing.TB, e *Encoder, tab *physics.Table) [][]float64 {
+func featureColumns(t testing.TB, e *Encoder, tab *physics.Table) [][]float64 {
 	t.Helper()
 	cols, err := e.columns(tab)
 	if err != nil {
@@ -119,7 +119,7 @@ func TestEncoderRoundTrip(t *testing.T) {
 	for _, treatment := range []string{"smear", "hurdle"} {
 		e := fitToy(t, tabs, func(f []FeatureSpec) { f[1].AtomTreatment = treatment })
 		for d, tab := range tabs {
-			cols := columnsOf(t, e, tab)
+			cols := featureColumns(t, e, tab)
 			p, err := e.Features[1].shares(tab, 0, tab.Len(), Domain(d))
 			if err != nil {
 				t.Fatal(err)
@@ -135,13 +135,13 @@ func TestEncoderRoundTrip(t *testing.T) {
 					}
 					return
 				}
-				share := 0.0
+				s := 0.0
 				if col == 1 {
-					share = share0(p, row)
+					s = share(p, row)
 				}
-				v, _ := f.decode(z, share)
+				v, _ := f.decode(z, s)
 				got := f.finish(v)
-				exact := c == atom || !f.Grid.none()
+				exact := c == atom || f.Grid.active()
 				if exact && got != x || math.Abs(got-x) > 1e-9*max(1, math.Abs(x)) {
 					t.Fatalf("%s (%s): %v comes back as %v", f.Spec.Name, treatment, x, got)
 				}
@@ -152,8 +152,6 @@ func TestEncoderRoundTrip(t *testing.T) {
 		}
 	}
 }
-
-func share0(p []float64, i int) float64 { return share(p, i) }
 
 // In model space all columns of both samples together are near standard normal (iso has two bumps, count steps).
 func TestEncodedColumnsAreStandard(t *testing.T) {
@@ -166,7 +164,7 @@ func TestEncodedColumnsAreStandard(t *testing.T) {
 		if err := e.Encode(tab, 0, n, rowKeys(n), Domain(d), z[d*n*e.Dim():], status); err != nil {
 			t.Fatal(err)
 		}
-		s4 := columnsOf(t, e, tab)[5]
+		s4 := featureColumns(t, e, tab)[5]
 		for i, s := range status {
 			if (s == StatusSentinel) != (s4[i] == -999) || s == StatusOutside {
 				t.Fatalf("row %d: status %d", i, s)
@@ -268,7 +266,7 @@ func TestDecode(t *testing.T) {
 	if err := e.Decode(z, tabs[0], 0, n, Data, status, out); err != nil {
 		t.Fatal(err)
 	}
-	cols := columnsOf(t, e, tabs[0])
+	cols := featureColumns(t, e, tabs[0])
 	moved := 0
 	for j := range cols {
 		for i, x := range cols[j] {
@@ -355,7 +353,7 @@ func TestSlopes(t *testing.T) {
 		if err := e.DecodeGrad(zd, tabs[0], 0, n, Simulation, down, nil); err != nil {
 			t.Fatal(err)
 		}
-		cols := columnsOf(t, e, tabs[0])
+		cols := featureColumns(t, e, tabs[0])
 		bad := 0
 		for j := range d {
 			for i := range n {
@@ -405,11 +403,11 @@ func TestHurdleMovesTheAtomsShare(t *testing.T) {
 		}
 		return p
 	}
-	before, after, want := zeros(columnsOf(t, e, tabs[0])[1]), zeros(out[1]), zeros(columnsOf(t, e, tabs[1])[1])
+	before, after, want := zeros(featureColumns(t, e, tabs[0])[1]), zeros(out[1]), zeros(featureColumns(t, e, tabs[1])[1])
 	if math.Abs(after-want) > 0.012 || want-before < 0.05 {
 		t.Errorf("zeros: %.4f before, %.4f after, %.4f in data", before, after, want)
 	}
-	for i, x := range columnsOf(t, e, tabs[0])[1] {
+	for i, x := range featureColumns(t, e, tabs[0])[1] {
 		if x == 0 && out[1][i] != 0 {
 			t.Fatal("a zero left the atom although data have more zeros")
 		}
@@ -427,7 +425,7 @@ func TestSentinelsAsAtoms(t *testing.T) {
 	if err := e.Decode(z, tabs[0], 0, n, Data, status, out); err != nil {
 		t.Fatal(err)
 	}
-	for i, x := range columnsOf(t, e, tabs[0])[5] {
+	for i, x := range featureColumns(t, e, tabs[0])[5] {
 		if status[i] != 0 || (out[5][i] == -999) != (x == -999) {
 			t.Fatalf("row %d: %v comes back as %v, status %d", i, x, out[5][i], status[i])
 		}

@@ -9,7 +9,7 @@ type grid struct {
 	Integer  bool `json:"integer,omitempty"`
 }
 
-func (g grid) none() bool { return g.Mantissa == 0 && !g.Integer }
+func (g grid) active() bool { return g.Mantissa != 0 || g.Integer }
 
 // cell returns the interval that snaps to x.
 func (g grid) cell(x float64) (lo, hi float64) {
@@ -35,7 +35,7 @@ func (g grid) cell(x float64) (lo, hi float64) {
 
 // spread puts x at the fraction u in (0,1) of its cell.
 func (g grid) spread(x, u float64) float64 {
-	if g.none() {
+	if !g.active() {
 		return x
 	}
 	lo, hi := g.cell(x)
