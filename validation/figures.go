@@ -390,6 +390,7 @@ func (r *run) densities(sc *scopeTables, m mats, add func(file, section, caption
 		}
 	}
 	sort.SliceStable(pairs, func(a, b int) bool { return pairs[a].d > pairs[b].d })
+	cells := int(max(10, min(40, 0.9*math.Cbrt(nEff(sc.data.w))))) // a side: some ten events in a filled cell
 	for _, p := range pairs[:min(4, len(pairs))] {
 		x, y := m.vars[p.i], m.vars[p.j]
 		edges := func(v Variable) []float64 {
@@ -402,7 +403,7 @@ func (r *run) densities(sc *scopeTables, m mats, add func(file, section, caption
 			if !(hi > lo) {
 				hi = lo + 1
 			}
-			return uniform(lo, hi, 40)
+			return uniform(lo, hi, cells)
 		}
 		d := plot.Density{Style: r.style(), X: plot.Axis{Title: x.title()}, Y: plot.Axis{Title: y.title()}, XEdges: edges(x), YEdges: edges(y)}
 		total := 0.0

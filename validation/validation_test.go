@@ -15,15 +15,20 @@ import (
 )
 
 // toy makes a simulation of n events with an imperfect detector, data of n events, and the simulation morphed by the known map plus an
-// extra shift. Features: r9 on the grid of a float of 10 bits, an isolation with an atom at 0, a width correlated with r9.
+// extra shift. The momentum spectrum differs too and has its exact weights. Features: r9 on the grid of a float of 10 bits, an isolation with an atom at 0, a width correlated with r9.
 func toy(n int, shift float64) ([]Sample, []Variable) {
 	gen := func(name string, detector bool) (map[string][]float64, []float64, []float64) {
 		key := rng.NewKey(11, name)
 		c := map[string][]float64{}
-		var w, raw []float64
+		var w, kin []float64
+		scale := 30.0
+		if name == "simulation" {
+			scale = 27
+		}
 		for i := range n {
 			s := key.At(uint64(i))
-			pt, eta := 25+30*s.Exp(), 5*(s.Float64()-.5)
+			x, eta := scale*s.Exp(), 5*(s.Float64()-.5)
+			pt := 25 + x
 			nvtx := float64(s.Poisson(30))
 			g1, g2, g3, u := s.Norm(), s.Norm(), s.Norm(), s.Float64()
 			m := 100 + 60*s.Float64()
@@ -47,11 +52,11 @@ func toy(n int, shift float64) ([]Sample, []Variable) {
 			if name == "simulation" && s.Float64() < .1 {
 				wi = -1
 			}
-			w, raw = append(w, wi), append(raw, 1)
+			w, kin = append(w, wi), append(kin, math.Exp(x/scale-x/30)*scale/30)
 		}
-		return c, w, raw
+		return c, w, kin
 	}
-	sim, w, _ := gen("simulation", true)
+	sim, w, kin := gen("simulation", true)
 	mor, _, _ := gen("simulation", false)
 	data, wd, _ := gen("data", false)
 	for i := range mor["sieie"] {
@@ -63,9 +68,9 @@ func toy(n int, shift float64) ([]Sample, []Variable) {
 		{Name: "m", Label: "m_{γγ}", Unit: "GeV", Kind: Observable, Lo: 100, Hi: 160, Bins: 60, Window: [2]float64{115, 135}, Tolerance: .05},
 	}
 	return []Sample{
-		{Role: Simulation, Label: "Simulation", File: "mc.root", Tree: "Events", Cols: sim, Weight: w},
+		{Role: Simulation, Label: "Simulation", File: "mc.root", Tree: "Events", Cols: sim, Weight: w, KinWeight: kin},
 		{Role: Data, Label: "Data", File: "data.root", Tree: "Events", Cols: data, Weight: wd},
-		{Role: Morphed, Label: "Morphed simulation", File: "morphed.root", Tree: "Events", Cols: mor, Weight: w},
+		{Role: Morphed, Label: "Morphed simulation", File: "morphed.root", Tree: "Events", Cols: mor, Weight: w, KinWeight: kin},
 	}, vars
 }
 

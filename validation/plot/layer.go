@@ -256,7 +256,7 @@ func (c *area) hatch(lo, hi point, col color.RGBA) {
 }
 
 func (b Band) key() (key, bool) {
-	return key{text: b.Label, fill: &b.Color, hatch: b.Hatch}, b.Label != ""
+	return key{text: b.Label, fill: &b.Color, hatch: b.Hatch, last: b.Hatch}, b.Label != ""
 }
 
 // Marker is the shape of a point.

@@ -143,6 +143,22 @@ func (r *raster) stroke(p *path, s pen) {
 				q.line(point{b.x + nx, b.y + ny})
 				q.line(point{a.x + nx, a.y + ny})
 				q.close()
+				if len(part) <= 6 { // a frame: its box is the whole sheet, its lines are thin
+					if len(part) > 2 { // square corners
+						for _, c := range []point{a, b} {
+							q.move(point{c.x - w, c.y - w})
+							q.line(point{c.x + w, c.y - w})
+							q.line(point{c.x + w, c.y + w})
+							q.line(point{c.x - w, c.y + w})
+							q.close()
+						}
+					}
+					r.paint(&q, s.color)
+					q = path{}
+				}
+			}
+			if len(part) <= 6 {
+				continue
 			}
 			for i := 1; i+1 < len(part); i++ {
 				a, b, e := part[i-1], part[i], part[i+1]
@@ -206,7 +222,7 @@ func (r *raster) image(m *image.RGBA, lo, hi point) {
 
 func (r *raster) bytes() ([]byte, error) {
 	var b bytes.Buffer
-	err := (&png.Encoder{CompressionLevel: png.DefaultCompression}).Encode(&b, paletted(r.img))
+	err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, paletted(r.img))
 	return b.Bytes(), err
 }
 

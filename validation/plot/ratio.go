@@ -140,7 +140,11 @@ func (r Ratio) Figure() *Figure {
 				rlo[k], rhi[k] = math.NaN(), math.NaN()
 			}
 		}
-		top.Layers = append(top.Layers, Band{Edges: r.Edges, Lo: lo, Hi: hi, Color: tinted})
+		band := Band{Edges: r.Edges, Lo: lo, Hi: hi, Color: tinted}
+		if len(r.Stack) > 0 { // the stack must stay visible
+			band.Color, band.Hatch, band.Label = DarkGrey, true, "Stat. uncertainty"
+		}
+		top.Layers = append(top.Layers, band)
 		bottom.Layers = append(bottom.Layers, Band{Edges: r.Edges, Lo: rlo, Hi: rhi, Color: Grey})
 	}
 	bottom.Layers = append(bottom.Layers, Level{At: 1, Color: Black})
@@ -148,7 +152,7 @@ func (r Ratio) Figure() *Figure {
 	for i, c := range r.Curves {
 		col, tinted, dash, m, radius := c.Role.look(i)
 		s := Steps{Edges: r.Edges, Y: div(c.Y), Color: col, Dash: dash, Label: c.Label}
-		if i == banded && len(c.Err) >= len(c.Y) {
+		if i == banded && len(c.Err) >= len(c.Y) && len(r.Stack) == 0 {
 			s.Band = &tinted
 		}
 		top.Layers = append(top.Layers, s)
