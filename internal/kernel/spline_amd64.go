@@ -99,28 +99,28 @@ func (i isa) splineInverse(s Spline, n, np int, x []float32, xp int, ladj []floa
 		needPanels(ladj, Lanes, 1, np)
 	}
 	var scratch splineScratch
-	var unused [Lanes]float32
 	constants := splineConstants(s)
 	c, tmp := &constants[0], &scratch[0]
 	ts := 4 * Lanes * (s.Params() - 1)
 	for p := range np {
-		x, y, theta, l := ptr(x, p*xp), ptr(y, p*yp), ptr(theta, p*tp), &unused[0]
+		x, y, theta := ptr(x, p*xp), ptr(y, p*yp), ptr(theta, p*tp)
+		l, want := x, 0
 		if ladj != nil {
-			l = ptr(ladj, p*Lanes)
+			l, want = ptr(ladj, p*Lanes), 1
 		}
 		switch {
 		case i == avx512 && s.Circular:
-			splineCircularInverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			splineCircularInverseAVX512(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		case i == avx512 && s.Bins == 8:
-			spline8InverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			spline8InverseAVX512(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		case i == avx512:
-			splineInverseAVX512(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			splineInverseAVX512(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		case s.Circular:
-			splineCircularInverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			splineCircularInverseAVX2(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		case s.Bins == 8:
-			spline8InverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			spline8InverseAVX2(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		default:
-			splineInverseAVX2(s.Bins, n, c, tmp, ts, 0, x, l, y, theta)
+			splineInverseAVX2(s.Bins, n, c, tmp, ts, want, x, l, y, theta)
 		}
 	}
 }

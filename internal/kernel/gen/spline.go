@@ -8,7 +8,8 @@ import (
 // A spline is one variant of the rational-quadratic spline kernels: with a fixed number of bins everything is unrolled (and on AVX-512
 // the exponentials and masks stay in registers), with 0 the number is only known at run time and loops run over the bins.
 //
-// All kernels work on one panel of n features. In units of the interval, with e_j the exponentials of the softened parameters and S
+// All kernels work on one panel of n features; the steps are the bytes from one feature's rows to the next one's (for the inverse, which
+// keeps nothing, saveStep says whether the log-determinant is wanted). In units of the interval, with e_j the exponentials of the softened parameters and S
 // their sum, a knot is at Σ_{i<j} e_i/S. The kernels first place the argument t, scaled by S, among the sums of e_j.
 type spline struct {
 	*machine
@@ -23,7 +24,7 @@ type spline struct {
 	e                                   []vector
 }
 
-// Rows of save after the 2·bins products e_j·r_j² of exponentials and derivatives of the soft bounds.
+// Rows of save after the 2·bins products of exponentials e_j and derivatives (r_j·log2 e)² of the soft bounds.
 const (
 	saveZ = iota
 	saveS
@@ -153,34 +154,52 @@ func (s *spline) is(bin vector, j, d int) mask {
 	return s.compare(equal, bin, i)
 }
 
-// softenFast is soften with an approximate reciprocal and one Newton step.
-func (s *spline) softenFast(x vector, over float64) vector {
-	a, r, two := s.abs(x), s.vec(), s.set(2)
-	s.mul(over, a, a)
-	s.machine.add(1, a, a)
+// 2^x on [−½, ½], relative error 8e-8.
+var exp2Poly = []float64{0.0013276460671089669, 0.009675552865492645, 0.05550713394983795, 0.24022119511349285, 0.6931469669359984, 1}
+
+// Adding toInteger leaves a small number rounded in the low bits.
+const toInteger = 3 << 22
+
+// exponential reads a raw width or height x and returns e_j = e^(x·r), r = 1/(1+|x|·widthInv); with save it keeps e_j·(r·log2 e)²,
+// where r² is the derivative of the soft bound. The factor log2 e comes with the reciprocal, so that e_j is 2^(x·r·log2 e).
+func (s *spline) exponential(j int, theta, save *rowsAt) vector {
+	x := s.load(theta.at(j))
+	a, r, p := s.abs(x), s.vec(), s.set(2)
+	s.horner(1/log2e, s.set(widthInv/log2e), a)
 	if s.wide {
 		VRCP14PS(a, r)
 	} else {
 		VRCPPS(a, r)
 	}
-	VFNMADD231PS(a, r, two)
-	VMULPS(two, r, r)
+	VFNMADD231PS(a, r, p) // one Newton step
+	VMULPS(p, r, r)
 	VMULPS(r, x, x)
-	return r
-}
-
-// exponential reads a raw width or height and returns e_j; with save it keeps e_j·r_j².
-func (s *spline) exponential(j int, theta, save *rowsAt) vector {
-	w := s.load(theta.at(j))
-	r := s.softenFast(w, widthInv)
-	if save == nil {
-		return s.expSmall(w)
+	n := s.vec()
+	if s.wide {
+		s.round(x, n)
+		VSUBPS(n, x, x)
+	} else {
+		whole := s.vec()
+		s.machine.add(toInteger, x, n)
+		s.sub(toInteger, n, whole)
+		VSUBPS(whole, x, x)
 	}
-	VMULPS(r, r, r)
-	e := s.expSmall(w)
-	VMULPS(e, r, r)
-	VMOVUPS(r, save.at(j))
-	return e
+	VBROADCASTSS(s.machine.c(exp2Poly[0]), p)
+	for _, c := range exp2Poly[1:] {
+		s.horner(c, x, p)
+	}
+	if s.wide {
+		VSCALEFPS(n, p, p)
+	} else {
+		VPSLLD(Imm(23), n, n)
+		VPADDD(n, p, p)
+	}
+	if save != nil {
+		VMULPS(r, r, r)
+		VMULPS(p, r, r)
+		VMOVUPS(r, save.at(j))
+	}
+	return p
 }
 
 // search places v, scaled from the interval to the sum of the exponentials, among these: t, Σ_{i<bin} e_i, e_bin, S. It leaves s.bin.
@@ -351,6 +370,29 @@ func (s *spline) features(body func(), across []gp) {
 	s.end()
 }
 
+// reciprocals returns 1/a and 1/b with one division; both are lost.
+func (s *spline) reciprocals(a, b vector) (ra, rb vector) {
+	q, p := s.set(1), s.vec()
+	VMULPS(a, b, p)
+	VDIVPS(p, q, q)
+	VMULPS(q, a, a)
+	VMULPS(q, b, b)
+	return b, a
+}
+
+// softenBoth is soften of two raw slopes.
+func (s *spline) softenBoth(x, y vector) (rx, ry vector) {
+	a, b := s.abs(x), s.abs(y)
+	for _, v := range []vector{a, b} {
+		s.mul(affineInv, v, v)
+		s.machine.add(1, v, v)
+	}
+	rx, ry = s.reciprocals(a, b)
+	VMULPS(rx, x, x)
+	VMULPS(ry, y, y)
+	return
+}
+
 // curve evaluates the spline on its bin at z: the reciprocal denominator, r = num·rden (the height within the bin) and the
 // numerator p of the slope s²·p·rden².
 func (s *spline) curve(z, slope, d0, d1 vector) (rden, r, p vector) {
@@ -397,35 +439,39 @@ func (s *spline) forward() {
 		keep(saveBin, s.bin)
 		keep(saveC, c)
 		keep(saveE, e)
+		inverse := s.set(1)
+		VDIVPS(e, inverse, inverse)
 		z := t
 		VSUBPS(c, z, z)
-		VDIVPS(e, z, z)
+		VMULPS(inverse, z, z)
 		s.minimum(1, z, z)
 		keep(saveZ, z)
-		VDIVPS(sum, s.set(1), sum)
-		keep(saveWidths, sum)
+		keep(saveWidths, sum) // for the moment
+		VMULPS(sum, inverse, inverse)
+		keep(saveS, inverse) // 1/width, for the moment
 
 		yc, eh, sumH := s.pick(s.row(s.pointer(s.theta, 1)), s.row(s.pointer(s.save, 1)))
-		VDIVPS(sumH, s.set(1), sumH)
 		keep(saveYC, yc)
 		keep(saveH, eh)
+		sum = s.load(at(more, 128*saveWidths))
+		sum, sumH = s.reciprocals(sum, sumH)
+		keep(saveWidths, sum)
 		keep(saveHeights, sumH)
+		slope := s.load(at(more, 128*saveS))
+		VMULPS(sumH, eh, eh)
+		VMULPS(eh, slope, slope)
+		keep(saveS, slope)
 
 		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
-		for i, d := range []vector{d0, d1} {
-			r := s.soften(d, affineInv)
-			VMULPS(r, r, r)
-			keep(saveR0+i, r)
-		}
+		r0, r1 := s.softenBoth(d0, d1)
+		VMULPS(r0, r0, r0)
+		VMULPS(r1, r1, r1)
+		keep(saveR0, r0)
+		keep(saveR1, r1)
 		d0, d1 = s.expSmall(d0), s.expSmall(d1)
 		keep(saveD0, d0)
 		keep(saveD1, d1)
 
-		w, slope := s.vec(), s.vec()
-		VMULPS(at(more, 128*saveWidths), e, w)
-		VMULPS(sumH, eh, eh)
-		VDIVPS(w, eh, slope)
-		keep(saveS, slope)
 		rden, r, p := s.curve(z, slope, d0, d1)
 		y := s.vec()
 		VMULPS(sumH, yc, y)
@@ -452,19 +498,16 @@ func (s *spline) inverse() {
 	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), nil
 	s.features(func() {
 		t, yc, eh, sumH := s.search(s.load(at(s.y, 0)), s.row(s.pointer(s.theta, 1)), nil)
-		VDIVPS(sumH, s.set(1), sumH)
 		VSUBPS(yc, t, t)
 		VMINPS(eh, t, t)
-		VMULPS(sumH, eh, eh) // height
-		VMULPS(sumH, t, t)   // (y − y0)
-
 		xc, w, sum := s.pick(s.row(s.theta), nil)
-		VDIVPS(sum, s.set(1), sum)
+		sum, sumH = s.reciprocals(sum, sumH)
+		VMULPS(sumH, eh, eh) // height
+		VMULPS(sumH, t, t)   // y − y0
 		VMULPS(sum, w, w)
 		VMULPS(sum, xc, xc)
 		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
-		s.soften(d0, affineInv)
-		s.soften(d1, affineInv)
+		s.softenBoth(d0, d1)
 		d0, d1 = s.expSmall(d0), s.expSmall(d1)
 		slope := s.vec()
 		VDIVPS(w, eh, slope)
@@ -497,12 +540,16 @@ func (s *spline) inverse() {
 		in := s.inside(y)
 		s.merge(in, xc, y)
 		VMOVUPS(y, at(s.x, 0))
+		noLogDet := label("noLogDet")
+		CMPQ(paramAddress("saveStep"), Imm(0))
+		JE(LabelRef(noLogDet))
 		rden, _, p := s.curve(z, slope, d0, d1)
 		l := s.logSlope(slope, rden, p)
 		s.machine.keep(in, l, l)
 		old := s.load(at(s.ladj, 0))
 		VSUBPS(l, old, old)
 		VMOVUPS(old, at(s.ladj, 0))
+		Label(noLogDet)
 	}, []gp{s.x, s.y})
 }
 
@@ -650,7 +697,7 @@ func (s *spline) masks() {
 }
 
 // emit writes the gradients of raw widths or heights: bin j gets (a if j = bin, b if j < bin, 0 above, minus the mean over the
-// softmax) · 2·bound·e_j·r_j²/S. a and b are lost.
+// softmax) · 2·bound·e_j·r_j²/S; save holds the products with (log2 e)². a and b are lost.
 func (s *spline) emit(theta, save *rowsAt, more gp, sum, c, e int, a, b vector) {
 	rs := s.load(at(more, 128*sum))
 	base := s.vec()
@@ -658,6 +705,7 @@ func (s *spline) emit(theta, save *rowsAt, more gp, sum, c, e int, a, b vector) 
 	VFMADD231PS(at(more, 128*c), b, base)
 	VMULPS(rs, base, base)
 	VMULPS(s.constant(twiceBound), rs, rs)
+	s.mul(1/(log2e*log2e), rs, rs)
 	VSUBPS(base, a, a)
 	VSUBPS(base, b, b)
 	VMULPS(rs, a, a)
