@@ -128,7 +128,7 @@ func (c *Chain) Copy(ctx context.Context, out string, add []WriteColumn, fill Fi
 		a, err1 := os.Stat(f.Path)
 		b, err2 := os.Stat(out)
 		if err1 == nil && err2 == nil && os.SameFile(a, b) {
-			return rep, fmt.Errorf("rootio: could not write %q: it is one of the inputs", out)
+			return rep, fmt.Errorf("rootio: could not write %q: %w: it is one of the inputs", out, ErrOutput)
 		}
 	}
 	keep, rep, err := c.plan(opt.Only)

@@ -78,7 +78,7 @@ func Create(path string, opt WriteOptions) (*File, error) {
 		return nil, err
 	}
 	if remote(path) {
-		return nil, fmt.Errorf("rootio: could not write %q: writing to a server is not supported (write a local file and copy it)", path)
+		return nil, fmt.Errorf("rootio: could not write %q: %w: writing to a server is not supported (write a local file and copy it)", path, ErrOutput)
 	}
 	registerStreamers()
 	tmp, err := atomicfile.Temp(path)

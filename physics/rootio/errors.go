@@ -23,6 +23,9 @@ var (
 	ErrExists      = errors.New("the input has a branch of that name")
 )
 
+// ErrOutput marks an output that can't be written where it was asked for: onto an input, or to a server.
+var ErrOutput = errors.New("output can't be there")
+
 var kinds = map[string]error{
 	"notfound": ErrNotFound, "notroot": ErrNotROOT, "notclosed": ErrNotClosed, "corrupt": ErrCorrupt, "columns": ErrColumns,
 	"tree": ErrTree, "rntuple": ErrRNTuple, "unsupported": ErrUnsupported, "mismatch": ErrMismatch, "changed": ErrChanged, "exists": ErrExists,
