@@ -56,12 +56,13 @@ type Task interface {
 
 // Settings of a run. Zero values are defaults.
 type Settings struct {
-	Steps    int           // number of steps; or
-	Budget   time.Duration // a time, which StepsIn turns into a number of steps once
-	StepsIn  func(time.Duration) (int, error)
-	Evaluate int // steps between evaluations; default Steps/40, at least 1
-	First    int // no evaluation counts as the best before this step
-	Patience int // evaluations without improvement before an early stop; 0 never stops early
+	Steps       int           // number of steps; or
+	Budget      time.Duration // a time, which StepsIn turns into a number of steps once
+	StepsIn     func(time.Duration) (int, error)
+	Evaluations int // evaluations of a whole run; default 40
+	Evaluate    int // steps between evaluations instead
+	First       int // no evaluation counts as the best before this step
+	Patience    int // evaluations without improvement before an early stop; 0 never stops early
 
 	Dir        string        // run folder; "" keeps nothing on disk
 	Digest     string        // of everything that fixes the result; a checkpoint with another digest is refused
@@ -91,10 +92,10 @@ type Record struct {
 
 // A Result is what a run ends with.
 type Result struct {
-	Steps, BestStep int
-	Best            float64
-	Early           bool // stopped early
-	History         []Record
+	Steps, Planned, BestStep int
+	Best                     float64
+	Early                    bool // stopped early
+	History                  []Record
 }
 
 type loop struct {
@@ -139,7 +140,11 @@ func Run(ctx context.Context, task Task, s Settings) (*Result, error) {
 		}
 	}
 	if l.Evaluate == 0 {
-		l.Evaluate = max(1, l.total/40)
+		n := l.Evaluations
+		if n == 0 {
+			n = 40
+		}
+		l.Evaluate = max(1, l.total/n)
 	}
 	return l.run(ctx)
 }
@@ -204,7 +209,7 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	return &Result{Steps: l.step, BestStep: l.bestStep, Best: l.best, Early: l.early, History: l.history}, nil
+	return &Result{Steps: l.step, Planned: l.total, BestStep: l.bestStep, Best: l.best, Early: l.early, History: l.history}, nil
 }
 
 var errNotFinite = errors.New("not finite")

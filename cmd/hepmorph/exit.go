@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"hepmorph/internal/atomicfile"
+	"hepmorph/internal/config"
+	"hepmorph/internal/modelfile"
+	"hepmorph/internal/train"
+	"hepmorph/morph"
+	"hepmorph/physics/rootio"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitBug         = 1   // unexpected failure
+	exitUsage       = 2   // wrong flags or arguments
+	exitConfig      = 3   // bad config
+	exitInput       = 4   // bad or damaged input
+	exitOutput      = 5   // output can't be written; what was there is intact
+	exitDiverged    = 6   // training diverged
+	exitValidation  = 7   // a validation threshold failed
+	exitModel       = 8   // model not usable here
+	exitStopped     = 75  // stopped by a signal, checkpoint saved: run again
+	exitInterrupted = 130 // second interrupt
+)
+
+// usageError is a mistake in flags or arguments.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+// errThreshold is a validation that did not pass.
+var errThreshold = errors.New("a validation target was missed")
+
+// exitCode maps an error to the code of its kind.
+func exitCode(err error) int {
+	var usage usageError
+	var conf config.Errors
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &conf), errors.Is(err, morph.ErrConfig):
+		return exitConfig
+	case errors.Is(err, train.ErrStopped), errors.Is(err, context.Canceled):
+		return exitStopped
+	case errors.Is(err, atomicfile.ErrWrite), errors.Is(err, train.ErrLocked):
+		return exitOutput
+	case errors.Is(err, train.ErrDiverged):
+		return exitDiverged
+	case errors.Is(err, errThreshold):
+		return exitValidation
+	case errors.Is(err, modelfile.ErrUnusable), errors.Is(err, train.ErrResume), errors.Is(err, morph.ErrColumns):
+		return exitModel
+	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, fs.ErrNotExist):
+		return exitInput
+	case errors.Is(err, syscall.EPIPE):
+		return exitOK
+	}
+	return exitBug
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hepmorph/internal/train"
+	"hepmorph/morph"
+)
+
+func (a *app) morphCommand() *cobra.Command {
+	return group("morph", "learn to move simulated events, apply it, prove it", a.morphInit(), a.morphTrain(), a.morphApply(), a.morphValidate())
+}
+
+func (a *app) morphInit() *cobra.Command {
+	var preset string
+	c := &cobra.Command{Use: "init [--preset NAME]", Short: "print a commented config to start from", Args: cobra.NoArgs,
+		Long:    "Prints a config with a comment on every key, for one of the known layouts:\n" + morph.PresetList(),
+		Example: "  hepmorph morph init --preset cms-nanoaod > run.yaml",
+		RunE: func(*cobra.Command, []string) error {
+			text, err := morph.PresetConfig(preset)
+			if err != nil {
+				return usageError{err}
+			}
+			_, err = a.out.Write(text)
+			return err
+		}}
+	c.Flags().StringVar(&preset, "preset", "diphoton", "layout: "+strings.Join(morph.PresetNames(), ", "))
+	return c
+}
+
+func (a *app) morphTrain() *cobra.Command {
+	var conf, out string
+	c := &cobra.Command{Use: "train -c CONFIG", Short: "train a morph", Args: cobra.NoArgs,
+		Long: `Trains on the inputs that the config names and writes into the run folder: model.hmm (all that apply needs),
+config.resolved.yaml, log.jsonl, history.pdf and checkpoints. A run that was stopped, by a signal or a kill,
+continues where it was when the same command is given again, to the same bits. A time budget fixes the number of
+steps once, at the start; with the resolved config the result is the same at any number of threads.`,
+		Example: "  hepmorph morph train -c run.yaml --out run\n  hepmorph morph train -c run.yaml --out quick --set train.budget=2m --set flow.kind=coupling",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required("config", conf); err != nil {
+				return err
+			}
+			cfg, err := a.loadConfig(cmd, conf)
+			if err != nil {
+				return err
+			}
+			t, err := a.train(cmd, cfg, out)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, t.Path)
+			return nil
+		}}
+	f := c.Flags()
+	f.StringVarP(&conf, "config", "c", "", "configuration (see: hepmorph morph init)")
+	f.StringVar(&out, "out", "run", "run folder")
+	f.StringArrayVar(&a.set, "set", nil, "override a value of the config: key=value, repeatable")
+	f.Uint64Var(&a.seed, "seed", 0, "seed instead of the config's")
+	c.RegisterFlagCompletionFunc("config", yamlFiles)
+	return c
+}
+
+func yamlFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+func (a *app) loadConfig(cmd *cobra.Command, path string) (*morph.Config, error) {
+	set := a.set
+	if cmd.Flags().Changed("seed") {
+		set = append(set, fmt.Sprintf("seed=%d", a.seed))
+	}
+	if path == "-" {
+		text, err := io.ReadAll(a.in)
+		if err != nil {
+			return nil, fmt.Errorf("config: could not read standard input: %w", err)
+		}
+		return morph.DecodeConfig("standard input", text, set...)
+	}
+	return morph.LoadConfig(path, set...)
+}
+
+func (a *app) train(cmd *cobra.Command, cfg *morph.Config, dir string) (*morph.Trained, error) {
+	bar := a.progress("step")
+	start := time.Now()
+	t, err := morph.Train(cmd.Context(), cfg, morph.TrainOptions{Dir: dir, Threads: a.threads, Guard: true, Force: a.force, Version: version(), Log: a.logf,
+		Progress: func(p train.Progress) {
+			bar.say(int64(p.Step), int64(p.Total), fmt.Sprintf("loss %.4f, held out %.4f, best %.4f", p.Loss, p.Score, p.Best))
+		}})
+	bar.done()
+	if err != nil {
+		return nil, err
+	}
+	r := t.Result
+	early := ""
+	if r.Early {
+		early = ", stopped early"
+	}
+	a.logf("trained %d of %d steps in %v%s; best at step %d, held-out negative log-likelihood %.5f", r.Steps, r.Planned, time.Since(start).Round(time.Second), early, r.BestStep, r.Best)
+	return t, a.history(t, dir)
+}
+
+func (a *app) morphApply() *cobra.Command {
+	var model string
+	var shard string
+	o := morph.ApplyOptions{}
+	c := &cobra.Command{Use: "apply -m MODEL -o OUT FILE...", Short: "morph ntuples", Args: cobra.MinimumNArgs(1),
+		Long: `Writes the inputs with every branch that can be kept, in the same order, and adds
+  B_morphed          for features that are branches or elements B[i] of arrays: the whole array, morphed elements replaced
+  NAME_morphed       for computed features, and for observables computed again from morphed values
+  morph_status       0 not selected, 1 morphed, 2 outside the trained range, 3 a sentinel was kept
+  morph_kinweight    the factor that brings the conditions to those of data
+  morph_weight       the physics weight times it, signed
+Several inputs go into one file in order, or into one file each if OUT is a folder or ends in /.
+Memory does not grow with the number of events.`,
+		Example:           "  hepmorph morph apply -m run/model.hmm -o morphed.root mc.root\n  hepmorph morph apply -m run/model.hmm -o morphed/ mc1.root mc2.root --friend",
+		ValidArgsFunction: rootFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := required("model", model); err != nil {
+				return err
+			}
+			if err := required("output", o.Out); err != nil {
+				return err
+			}
+			m, err := morph.ReadModel(model)
+			if err != nil {
+				return err
+			}
+			if shard != "" {
+				if n, err := fmt.Sscanf(shard, "%d/%d", &o.Shard, &o.Shards); n != 2 || err != nil || o.Shard < 1 || o.Shard > o.Shards {
+					return usageError{fmt.Errorf("--shard %s: i/n with 1 <= i <= n is expected", shard)}
+				}
+			}
+			o.In = args
+			return a.apply(cmd, m, o)
+		}}
+	f := c.Flags()
+	f.StringVarP(&model, "model", "m", "", "model file")
+	f.StringVarP(&o.Out, "output", "o", "", "file or folder to write")
+	f.StringVar(&o.Tree, "tree", "", "tree to morph (default: that of the training)")
+	f.StringVar(&o.Suffix, "suffix", "", "suffix of morphed branches (default: the model's)")
+	f.BoolVar(&o.Friend, "friend", false, "write only the new branches and the id")
+	f.StringVar(&shard, "shard", "", "i/n: only that part of the entries")
+	return c
+}
+
+func (a *app) apply(cmd *cobra.Command, m *morph.Model, o morph.ApplyOptions) error {
+	bar := a.progress("event")
+	o.Threads, o.Guard, o.Force, o.Progress = a.threads, true, a.force, bar.set
+	start := time.Now()
+	out, err := m.Apply(cmd.Context(), o)
+	bar.done()
+	total := int64(0)
+	for _, r := range out {
+		total += r.Report.Entries
+		s := r.Status
+		a.logf("%s: %d entries; %d rows morphed, %d not selected, %d outside the trained range, %d with a sentinel kept; new branches: %s",
+			r.Path, r.Report.Entries, s[1], s[0], s[2], s[3], strings.Join(r.Columns, " "))
+		for _, l := range r.Report.Lost {
+			a.logf("  not kept: %s: %s", l.Name, l.Why)
+		}
+		for _, l := range r.Report.Left {
+			a.logf("  not copied: %s: %s", l.Name, l.Why)
+		}
+		if len(r.Stale) > 0 {
+			a.logf("  made stale by the morph: %s", strings.Join(r.Stale, " "))
+		}
+		fmt.Fprintln(a.out, r.Path)
+	}
+	if err == nil && total > 0 {
+		a.logf("%.0f events/s", float64(total)/time.Since(start).Seconds())
+	}
+	return err
+}
+
+func (a *app) modelCommand() *cobra.Command {
+	show := &cobra.Command{Use: "show MODEL", Short: "print the model card", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"hmm"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			m, err := morph.ReadModel(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(a.out, m.Card())
+			return nil
+		}}
+	config := &cobra.Command{Use: "config MODEL", Short: "print the resolved config of a model", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			m, err := morph.ReadModel(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := m.Config().YAML(false)
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(text)
+			return err
+		}}
+	return group("model", "look into model files", show, config)
+}
+
+// exists says whether a path is there.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func inside(dir, name string) string { return filepath.Join(dir, name) }

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hepmorph/internal/train"
+	"hepmorph/morph"
+	"hepmorph/physics/rootio"
+	"hepmorph/validation"
+	"hepmorph/validation/plot"
+)
+
+// validateOptions say what is compared.
+type validateOptions struct {
+	out        string
+	simulation []string // other files than the config's
+	data       []string
+	reference  string
+	quick      bool
+	all        bool // all rows, not only those set aside from training
+	strict     bool
+	history    *plot.History
+}
+
+func (a *app) morphValidate() *cobra.Command {
+	var model, conf string
+	var o validateOptions
+	c := &cobra.Command{Use: "validate -m MODEL | -c CONFIG --out DIR", Short: "compare simulation, morphed simulation and data", Args: cobra.NoArgs,
+		Long: `Writes DIR/report.html (self-contained), metrics.json, summary.md, histograms.root and figures as PDF, PNG and SVG.
+Every metric stands beside its value before the morph and its statistical floor. Rows that the model was trained on
+are left out, if the config has a split. With a config instead of a model simulation and data are compared as they are.`,
+		Example: "  hepmorph morph validate -m run/model.hmm --out report\n  hepmorph morph validate -m run/model.hmm --out report --reference truth.root --strict",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required("out", o.out); err != nil {
+				return err
+			}
+			var m *morph.Model
+			var cfg *morph.Config
+			var err error
+			switch {
+			case model != "" && conf != "":
+				return usageError{errors.New("give a model or a config, not both")}
+			case model != "":
+				if m, err = morph.ReadModel(model); err == nil {
+					cfg = m.Config()
+				}
+			case conf != "":
+				cfg, err = a.loadConfig(cmd, conf)
+			default:
+				return usageError{errors.New("missing --model or --config")}
+			}
+			if err != nil {
+				return err
+			}
+			rep, err := a.validate(cmd.Context(), cfg, m, o)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, inside(o.out, "report.html"))
+			a.logf("%s", rep.Headline())
+			if o.strict && len(rep.Failed()) > 0 {
+				return errThreshold
+			}
+			return nil
+		}}
+	f := c.Flags()
+	f.StringVarP(&model, "model", "m", "", "model file")
+	f.StringVarP(&conf, "config", "c", "", "configuration, to compare without a model")
+	f.StringVar(&o.out, "out", "", "folder of the report")
+	f.StringArrayVar(&a.set, "set", nil, "override a value of the config: key=value")
+	f.StringSliceVar(&o.simulation, "simulation", nil, "files of the simulation instead of the config's")
+	f.StringSliceVar(&o.data, "data", nil, "files of the data instead of the config's")
+	f.StringVar(&o.reference, "reference", "", "file with a right answer, shown as a fourth sample")
+	f.BoolVar(&o.quick, "quick", false, "smaller classifiers: seconds instead of minutes")
+	f.BoolVar(&o.all, "all", false, "training rows too")
+	f.BoolVar(&o.strict, "strict", false, "exit with 7 if a target is missed")
+	return c
+}
+
+func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o validateOptions) (*validation.Report, error) {
+	replace(cfg.Inputs.Simulation, o.simulation)
+	replace(cfg.Inputs.Data, o.data)
+	read := rootio.Options{Guard: true}
+	var samples []validation.Sample
+	var events []*morph.Events
+	add := func(role string, d morph.Domain, c *morph.Config) (*morph.Events, error) {
+		ev, err := c.Load(ctx, d, read)
+		if err != nil {
+			return nil, err
+		}
+		if !o.all {
+			if ev, err = ev.HeldOut(c); err != nil {
+				return nil, err
+			}
+		}
+		s, err := sampleOf(ev, role)
+		if err != nil {
+			return nil, err
+		}
+		if d == morph.Simulation && m != nil {
+			if s.KinWeight, s.TrainWeight, err = m.Factors(ev, a.threads); err != nil {
+				return nil, err
+			}
+		}
+		samples = append(samples, s)
+		events = append(events, ev)
+		return ev, nil
+	}
+	if _, err := add(validation.Data, morph.Data, cfg); err != nil {
+		return nil, err
+	}
+	sim, err := add(validation.Simulation, morph.Simulation, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		moved, err := m.Move(sim, a.threads)
+		if err != nil {
+			return nil, err
+		}
+		s := samples[len(samples)-1]
+		s.Role, s.Label = validation.Morphed, ""
+		cols := make(map[string][]float64, len(s.Cols))
+		for k, v := range s.Cols {
+			cols[k] = v
+		}
+		for k, v := range moved {
+			cols[k] = v
+		}
+		s.Cols = cols
+		samples = append(samples, s)
+		events = append(events, sim)
+	}
+	if o.reference != "" {
+		ref := *cfg
+		ref.Inputs.Simulation = append([]morph.InputConfig(nil), cfg.Inputs.Simulation...)
+		replace(ref.Inputs.Simulation, []string{o.reference})
+		ref.Inputs.Simulation = ref.Inputs.Simulation[:1]
+		if _, err := add(validation.Reference, morph.Simulation, &ref); err != nil {
+			return nil, err
+		}
+	}
+	set := validation.Settings{Title: cfg.Validation.Title, Experiment: cfg.Validation.Experiment, Status: cfg.Validation.Label, Lumi: cfg.Validation.Lumi, Energy: cfg.Validation.Energy,
+		Version: version(), Seed: cfg.Seed, Threads: a.threads, MaxEvents: cfg.Validation.MaxEvents, Quick: o.quick, History: o.history, Notes: notes(cfg, m)}
+	for _, s := range cfg.Validation.Slices {
+		sl := validation.Slice{Name: s}
+		for _, ev := range events {
+			rows, err := ev.InSlice(s)
+			if err != nil {
+				return nil, err
+			}
+			sl.Rows = append(sl.Rows, rows)
+		}
+		set.Slices = append(set.Slices, sl)
+	}
+	return validation.Run(ctx, o.out, samples, variables(cfg), set)
+}
+
+// replace lets the first input read other files; further inputs are dropped by the caller where they have no place.
+func replace(in []morph.InputConfig, files []string) {
+	if len(files) > 0 && len(in) > 0 {
+		in[0].Files = files
+	}
+}
+
+// notes says in words what a reader of the report must know.
+func notes(cfg *morph.Config, m *morph.Model) []string {
+	n := []string{"A morph moves the simulation onto the data whatever the reason of a difference: it absorbs the composition of the samples (background in the data, missing processes in the simulation) as well as the detector."}
+	if m != nil && cfg.Method == morph.CNF {
+		n = append(n, "Method cnf draws features anew at the conditions of an event: it gives the right law, but no map from the simulated event to the morphed one.")
+	}
+	for _, o := range cfg.ObservableSpecs() {
+		if len(o.Blind) == 2 {
+			n = append(n, fmt.Sprintf("Rows with %s in [%g, %g) are blinded: they are in no training, no number and no figure.", o.Name, o.Blind[0], o.Blind[1]))
+		}
+	}
+	return n
+}
+
+func sampleOf(ev *morph.Events, role string) (validation.Sample, error) {
+	s := validation.Sample{Role: role, Cols: map[string][]float64{}, Weight: ev.Table.Weight, Selected: int64(ev.Table.Len())}
+	var files []string
+	for _, p := range ev.Parts {
+		for _, f := range p.Files {
+			files = append(files, base(f))
+		}
+		s.Tree = p.Tree
+		s.Entries += p.CutFlow[0].Entries
+	}
+	s.File = strings.Join(files, " ")
+	if len(ev.Parts) == 1 && ev.Parts[0].Label != role {
+		s.Label = ev.Parts[0].Label
+	}
+	for _, name := range ev.Table.Names() {
+		c, err := ev.Table.Column(name)
+		if err != nil {
+			return s, err
+		}
+		if c.F != nil {
+			s.Cols[name] = c.F
+		}
+	}
+	s.ID = ev.EventNumbers()
+	return s, nil
+}
+
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+func variables(cfg *morph.Config) []validation.Variable {
+	var out []validation.Variable
+	span := func(v *validation.Variable, r []float64) {
+		if len(r) == 2 {
+			v.Lo, v.Hi = r[0], r[1]
+		}
+	}
+	for _, f := range cfg.FeatureSpecs() {
+		v := validation.Variable{Name: f.Name, Label: f.Label, Unit: f.Unit, Kind: validation.Feature, Bins: f.Bins, LogY: f.Log, Integer: f.Integer}
+		if f.Atom != nil {
+			v.Atoms = []float64{*f.Atom}
+		}
+		span(&v, f.Range)
+		out = append(out, v)
+	}
+	for _, f := range cfg.ConditionSpecs() {
+		v := validation.Variable{Name: f.Name, Label: f.Label, Unit: f.Unit, Kind: validation.Condition, Bins: f.Bins, LogY: f.Log}
+		span(&v, f.Range)
+		out = append(out, v)
+	}
+	for _, o := range cfg.ObservableSpecs() {
+		v := validation.Variable{Name: o.Name, Label: o.Label, Unit: o.Unit, Kind: validation.Observable, Bins: o.Bins, LogY: o.Log}
+		span(&v, o.Range)
+		if len(o.Blind) == 2 {
+			v.Blind = [2]float64{o.Blind[0], o.Blind[1]}
+		}
+		if len(o.Peak) == 2 {
+			v.Window = [2]float64{o.Peak[0], o.Peak[1]}
+			if o.Unit == "GeV" {
+				v.Tolerance = 0.05
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// history draws the training's losses, constraints and multipliers into the run folder.
+func (a *app) history(t *morph.Trained, dir string) error {
+	return plot.Save(historyOf(t.Result), inside(dir, "history.pdf"), inside(dir, "history.png"))
+}
+
+func historyOf(r *train.Result) *plot.History {
+	h := &plot.History{Best: float64(r.BestStep)}
+	get := func(kind, name string) (t plot.Trace) {
+		t.Label = name
+		for _, rec := range r.History {
+			if rec.Kind != kind {
+				continue
+			}
+			for _, v := range rec.Values {
+				if v.Name == name && !math.IsNaN(v.Value) {
+					t.X = append(t.X, float64(rec.Step))
+					t.Y = append(t.Y, v.Value)
+				}
+			}
+		}
+		return t
+	}
+	loss := get("step", "loss")
+	loss.Label = "training"
+	held := get("evaluation", "nll")
+	held.Label = "held out"
+	h.Losses = []plot.Trace{loss, held}
+	names := map[string]bool{}
+	for _, rec := range r.History {
+		for _, v := range rec.Values {
+			if n, ok := strings.CutSuffix(v.Name, " multiplier"); ok {
+				names[n] = true
+			}
+		}
+	}
+	var sorted []string
+	for n := range names {
+		sorted = append(sorted, n)
+	}
+	sort.Strings(sorted)
+	for _, n := range sorted {
+		bound := get("step", n+" bound")
+		c := plot.ConstraintTrace{Trace: get("step", n), Min: math.NaN(), Max: math.NaN()}
+		if len(bound.Y) > 0 {
+			c.Max = bound.Y[len(bound.Y)-1]
+		}
+		h.Constraints = append(h.Constraints, c)
+		l := get("step", n+" multiplier")
+		l.Label = n
+		h.Multipliers = append(h.Multipliers, l)
+	}
+	return h
+}

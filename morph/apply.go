@@ -1,0 +1,539 @@
+package morph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hepmorph/internal/ad"
+	"hepmorph/internal/atomicfile"
+	"hepmorph/physics"
+	"hepmorph/physics/rootio"
+)
+
+// ApplyOptions say what is morphed and where it goes.
+type ApplyOptions struct {
+	In       []string
+	Out      string // a file, which gets all inputs in order, or, if it ends in / or is a folder, one file for each
+	Tree     string // default: that of the first simulation input of the model
+	Suffix   string // default: the model's
+	Friend   bool   // only the new branches and the id
+	Shard    int    // of Shards, from 1; 0: everything
+	Shards   int
+	Threads  int
+	Guard    bool
+	Force    bool
+	Progress func(done, total int64)
+}
+
+// Applied is what was written.
+type Applied struct {
+	Path    string
+	Tree    string
+	Report  rootio.CopyReport
+	Status  [4]int64 // rows of each status
+	Columns []string // new branches
+	Stale   []string // branches of the input that the morph makes stale
+}
+
+// Apply writes the inputs with morphed features. See design: every input branch that can be kept, arrays B_morphed for features read from B[i],
+// <name>_morphed for other features and for observables, morph_status, morph_kinweight, morph_weight. Every entry stays, in order.
+func (m *Model) Apply(ctx context.Context, o ApplyOptions) ([]Applied, error) {
+	files, err := rootio.Expand(o.In)
+	if err != nil {
+		return nil, err
+	}
+	type job struct {
+		in  []string
+		out string
+	}
+	var jobs []job
+	if strings.HasSuffix(o.Out, "/") || isDir(o.Out) {
+		if err := atomicfile.MkdirAll(o.Out); err != nil {
+			return nil, err
+		}
+		seen := map[string]bool{}
+		for _, f := range files {
+			name := filepath.Base(f)
+			if seen[name] {
+				return nil, fmt.Errorf("morph: could not write to %q: two inputs are called %q (apply them apart): %w", o.Out, name, ErrInput)
+			}
+			seen[name] = true
+			jobs = append(jobs, job{[]string{f}, filepath.Join(o.Out, name)})
+		}
+	} else {
+		jobs = []job{{files, o.Out}}
+	}
+	for _, j := range jobs {
+		for _, in := range j.in {
+			if sameFile(in, j.out) {
+				return nil, fmt.Errorf("morph: could not write %q: it is an input: %w", j.out, atomicfile.ErrWrite)
+			}
+		}
+		if !o.Force && exists(j.out) {
+			return nil, fmt.Errorf("morph: could not write %q: it exists (--force replaces it): %w", j.out, atomicfile.ErrWrite)
+		}
+	}
+	pool := ad.NewPool(o.Threads)
+	defer pool.Close()
+	var out []Applied
+	for _, j := range jobs {
+		a, err := m.applyTo(ctx, j.in, j.out, o, pool)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, *a)
+	}
+	return out, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+func sameFile(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// target is a new branch that holds features.
+type target struct {
+	column   rootio.WriteColumn
+	source   string      // branch whose values it copies, "" for a computed one
+	elements map[int]int // element -> feature; -1: the scalar, or the row's own element
+	feature  int         // of a computed one, -1
+	obs      int         // of an observable, -1
+}
+
+type applier struct {
+	m       *Model
+	prog    *physics.Program
+	lay     *layout
+	mov     *mover
+	targets []target
+	weight  *physics.Expr
+	scale   float64
+	exprs   map[string]*physics.Expr
+	photon  bool
+	shape   string // a branch of the row's collection
+	res     *Applied
+	threads int
+}
+
+func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOptions, pool *ad.Pool) (*Applied, error) {
+	read := rootio.Options{Guard: o.Guard}
+	sample := m.cfg.Samples(Simulation)[0]
+	tree := o.Tree
+	if tree == "" {
+		tree = sample.Tree
+	}
+	chain, err := rootio.Open(ctx, in, tree, read)
+	if err != nil {
+		return nil, err
+	}
+	branches, tree := chain.Branches(), chain.Tree
+	entries := chain.Entries()
+	chain.Close()
+	a := &applier{m: m, scale: 1, threads: o.Threads, mov: m.net.mover(pool), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
+	cfg := *m.cfg
+	cfg.Split.Train, cfg.Validation.Slices = "", nil
+	a.lay, err = cfg.lay(branches, sample)
+	if err == nil {
+		a.prog, err = physics.Prepare(branches, sample, a.lay.columns)
+	}
+	if err != nil {
+		if errors.Is(err, rootio.ErrColumns) || errors.Is(err, physics.ErrExpr) {
+			return nil, fmt.Errorf("morph: could not apply the model to %q: %w: %w (the model was made for other branches)", in[0], ErrColumns, err)
+		}
+		return nil, err
+	}
+	if sample.Scale > 0 {
+		a.scale = sample.Scale
+	}
+	suffix := o.Suffix
+	if suffix == "" {
+		suffix = m.cfg.Output.Suffix
+	}
+	add, err := a.plan(branches, suffix)
+	if err != nil {
+		return nil, err
+	}
+	need := slices.Clone(a.prog.Branches())
+	for _, t := range a.targets {
+		if t.source != "" && !slices.Contains(need, t.source) {
+			need = append(need, t.source)
+		}
+	}
+	opt := rootio.CopyOptions{Read: read, Progress: o.Progress}
+	if o.Shards > 0 {
+		opt.Lo, opt.Hi = entries*int64(o.Shard-1)/int64(o.Shards), entries*int64(o.Shard)/int64(o.Shards)
+		opt.Bare = o.Shard > 1 // other trees belong to the sample as a whole: the first shard has them
+	}
+	if o.Friend || m.cfg.Output.Friend {
+		a.res.Report, err = rootio.Friend(ctx, in, tree, path, m.cfg.ID, add, a.fill, need, opt)
+	} else {
+		a.res.Report, err = rootio.CopyWith(ctx, in, tree, path, add, a.fill, need, opt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range add {
+		a.res.Columns = append(a.res.Columns, c.Name)
+	}
+	a.res.Stale = stale(branches, a.targets)
+	return a.res, nil
+}
+
+// cutIndex splits B[i] into branch and element; a plain name has element -1, another expression no branch.
+func cutIndex(expr string) (branch string, element int, ok bool) {
+	s := squash(expr)
+	name, rest, indexed := strings.Cut(s, "[")
+	if !nameForm.MatchString(strings.ReplaceAll(name, ".", "_")) {
+		return "", 0, false
+	}
+	if !indexed {
+		return name, -1, true
+	}
+	i, err := strconv.Atoi(strings.TrimSuffix(rest, "]"))
+	if err != nil || i < 0 {
+		return "", 0, false
+	}
+	return name, i, true
+}
+
+// plan decides on the new branches.
+func (a *applier) plan(branches []rootio.Branch, suffix string) ([]rootio.WriteColumn, error) {
+	byName := map[string]rootio.Branch{}
+	for _, b := range branches {
+		byName[b.Name] = b
+	}
+	cfg := a.m.cfg
+	for i, f := range cfg.FeatureSpecs() {
+		branch, element, plain := cutIndex(f.source())
+		b, exists := byName[branch]
+		if !plain || !exists {
+			t := target{column: rootio.WriteColumn{Name: f.Name + suffix, Kind: rootio.Kind{Elem: rootio.Float32, Len: 1}}, feature: i, obs: -1}
+			a.exprs[t.column.Name] = nil
+			a.targets = append(a.targets, t)
+			continue
+		}
+		if k := slices.IndexFunc(a.targets, func(t target) bool { return t.source == branch }); k >= 0 {
+			a.targets[k].elements[element] = i
+			continue
+		}
+		col := b.Column()
+		col.Name = branch + suffix
+		if e := col.Kind.Elem; !e.Numeric() || e == rootio.Bool {
+			return nil, fmt.Errorf("morph: could not morph branch %q: it holds %s: %w", branch, e, ErrInput)
+		}
+		a.targets = append(a.targets, target{column: col, source: branch, elements: map[int]int{element: i}, feature: -1, obs: -1})
+	}
+	for i, o := range a.lay.observables {
+		if o.morphs() {
+			a.targets = append(a.targets, target{column: rootio.WriteColumn{Name: o.name + suffix, Kind: rootio.Kind{Elem: rootio.Float64, Len: 1}}, feature: -1, obs: i})
+		}
+	}
+	status := rootio.WriteColumn{Name: "morph_status", Kind: rootio.Kind{Elem: rootio.Uint8, Len: 1}}
+	kin := rootio.WriteColumn{Name: "morph_kinweight", Kind: rootio.Kind{Elem: rootio.Float64, Len: 1}}
+	w := rootio.WriteColumn{Name: "morph_weight", Kind: rootio.Kind{Elem: rootio.Float64, Len: 1}}
+	if cfg.Row != "event" {
+		a.photon = true
+		for _, t := range a.targets {
+			if t.source != "" && a.prog.InCollection(t.source) {
+				a.shape = t.source
+			}
+		}
+		if a.shape == "" {
+			return nil, fmt.Errorf("morph: could not write rows of %q: no feature is a branch of the collection: %w", cfg.Row, ErrConfig)
+		}
+		for _, c := range []*rootio.WriteColumn{&status, &kin, &w} {
+			shape := byName[a.shape].Column()
+			c.Kind.Form, c.Counter = shape.Kind.Form, shape.Counter
+		}
+		for i := range a.targets {
+			if t := &a.targets[i]; t.source == "" {
+				shape := byName[a.shape].Column()
+				t.column.Kind.Form, t.column.Counter = shape.Kind.Form, shape.Counter
+			}
+		}
+	}
+	var add []rootio.WriteColumn
+	for _, t := range a.targets {
+		add = append(add, t.column)
+	}
+	add = append(add, status, kin, w)
+	for _, c := range add {
+		if _, taken := byName[c.Name]; taken {
+			return nil, fmt.Errorf("morph: could not add branch %q: the input has it already (was it morphed before? choose another --suffix): %w", c.Name, ErrInput)
+		}
+	}
+	var err error
+	if expr := cfg.Samples(Simulation)[0].Weight; expr != "" {
+		define := map[string]string{}
+		for _, d := range cfg.Define {
+			define[d.Name] = d.Value
+		}
+		if expr, err = inline(expr, define); err != nil {
+			return nil, err
+		}
+		kinds := map[string]rootio.Kind{}
+		for _, b := range branches {
+			kinds[b.Name] = b.Kind
+		}
+		if a.weight, err = physics.Compile(expr, kinds); err != nil {
+			return nil, err
+		}
+	}
+	return add, nil
+}
+
+// fill computes the new branches of a batch.
+func (a *applier) fill(b *rootio.Batch) (map[string]*rootio.Values, error) {
+	t, _, err := a.prog.Run(b)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := a.m.cfg.keys(t, 0)
+	if err != nil {
+		return nil, err
+	}
+	values, status, err := a.m.moved(t, keys, a.mov, a.threads)
+	if err != nil {
+		return nil, err
+	}
+	factors, err := a.m.kinematic(t, a.threads)
+	if err != nil {
+		return nil, err
+	}
+	if factors == nil {
+		factors = ones(t.Len())
+	}
+	return a.scatter(b, t, status, values, factors)
+}
+
+// scatter puts the values of selected rows into columns that have every row of the batch.
+func (a *applier) scatter(b *rootio.Batch, t *physics.Table, status []uint8, values [][]float64, factors []float64) (map[string]*rootio.Values, error) {
+	n := t.Len()
+	row := make([]int, n) // of the batch
+	for i := range row {
+		row[i] = int(entry(t, i) - b.Lo)
+	}
+	elem := func(i int) int {
+		if t.Elem == nil {
+			return 0
+		}
+		return int(t.Elem[i])
+	}
+	out := map[string]*rootio.Values{}
+	for _, tg := range a.targets {
+		var v *rootio.Values
+		var err error
+		switch {
+		case tg.source != "":
+			v = b.Cols[tg.source].Clone()
+			for element, f := range tg.elements {
+				for i := range n {
+					at := row[i]
+					if v.Off != nil {
+						e := element
+						if e < 0 {
+							e = elem(i)
+						}
+						at = int(v.Off[row[i]]) + e
+					}
+					v.SetFloat(at, values[f][i])
+				}
+			}
+		case tg.feature >= 0:
+			v, err = a.own(b, tg, a.featureExpr(tg.feature))
+			if err == nil {
+				a.put(b, v, row, elem, func(i int) float64 { return values[tg.feature][i] })
+			}
+		default:
+			var h []float64
+			o := a.lay.observables[tg.obs]
+			if h, err = observe(o, t, values); err == nil {
+				if v, err = a.own(b, tg, o.expr); err == nil {
+					a.put(b, v, row, elem, func(i int) float64 { return h[i] })
+				}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[tg.column.Name] = v
+	}
+	a.flags(b, t, row, elem, status, factors, out)
+	return out, nil
+}
+
+func (a *applier) put(b *rootio.Batch, v *rootio.Values, row []int, elem func(int) int, value func(int) float64) {
+	for i, r := range row {
+		at := r
+		if v.Off != nil {
+			at = int(v.Off[r]) + elem(i)
+		}
+		v.SetFloat(at, value(i))
+	}
+}
+
+// empty is a column of zeros with a value for each row, or each element of the row's collection.
+func (a *applier) empty(b *rootio.Batch, k rootio.Kind) *rootio.Values {
+	size := b.N
+	v := &rootio.Values{Kind: k}
+	if a.photon {
+		v.Off = slices.Clone(b.Cols[a.shape].Off)
+		size = int(v.Off[b.N])
+	}
+	switch k.Elem {
+	case rootio.Float32:
+		v.F32 = make([]float32, size)
+	case rootio.Float64:
+		v.F64 = make([]float64, size)
+	default:
+		v.U = make([]uint64, size)
+	}
+	return v
+}
+
+// own is what a computed column holds in rows that are not morphed: its own value where the row has one, else 0.
+func (a *applier) own(b *rootio.Batch, tg target, expr string) (*rootio.Values, error) {
+	v := a.empty(b, tg.column.Kind)
+	if a.photon {
+		return v, nil
+	}
+	e := a.exprs[tg.column.Name]
+	if e == nil {
+		kinds := map[string]rootio.Kind{}
+		for name, c := range b.Cols {
+			kinds[name] = c.Kind
+		}
+		var err error
+		if e, err = physics.Compile(expr, kinds); err != nil {
+			return nil, err
+		}
+		a.exprs[tg.column.Name] = e
+	}
+	if h, err := e.Eval(b, nil); err == nil {
+		for i, x := range h {
+			v.SetFloat(i, finite(x))
+		}
+		return v, nil
+	}
+	for i := range b.N {
+		if h, err := e.Eval(b, []int{i}); err == nil {
+			v.SetFloat(i, finite(h[0]))
+		}
+	}
+	return v, nil
+}
+
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return x
+}
+
+// featureExpr is the expression of a feature over branches.
+func (a *applier) featureExpr(feature int) string {
+	for _, c := range a.lay.columns {
+		if c.Name == a.m.enc.Names()[feature] {
+			return c.Expr
+		}
+	}
+	return "0"
+}
+
+// flags adds status and weights.
+func (a *applier) flags(b *rootio.Batch, t *physics.Table, row []int, elem func(int) int, status []uint8, factors []float64, out map[string]*rootio.Values) {
+	kind := rootio.Kind{Elem: rootio.Float64, Len: 1}
+	st := rootio.Kind{Elem: rootio.Uint8, Len: 1}
+	if a.photon {
+		kind.Form, st.Form = b.Cols[a.shape].Kind.Form, b.Cols[a.shape].Kind.Form
+	}
+	s, k, w := a.empty(b, st), a.empty(b, kind), a.empty(b, kind)
+	for i := range k.F64 {
+		k.F64[i] = 1
+	}
+	if a.weight == nil {
+		for i := range w.F64 {
+			w.F64[i] = a.scale
+		}
+	} else if h, err := a.weight.Eval(b, nil); err == nil {
+		for i, x := range h {
+			lo, hi := i, i+1
+			if w.Off != nil {
+				lo, hi = int(w.Off[i]), int(w.Off[i+1])
+			}
+			for j := lo; j < hi; j++ {
+				w.F64[j] = finite(x) * a.scale
+			}
+		}
+	}
+	selected := [4]int64{}
+	for i := range row {
+		code := status[i]
+		selected[code]++
+		at := row[i]
+		if s.Off != nil {
+			at = int(s.Off[at]) + elem(i)
+		}
+		s.U[at] = uint64(code)
+		k.F64[at] = factors[i]
+		w.F64[at] = weight(t, i) * factors[i]
+	}
+	for c, v := range selected {
+		a.res.Status[c] += v
+	}
+	a.res.Status[StatusNotSelected] += int64(len(s.U) - len(row))
+	out["morph_status"], out["morph_kinweight"], out["morph_weight"] = s, k, w
+}
+
+// derivedFrom lists branches that are made from others: their last parts, and what they are made from.
+var derivedFrom = map[string][]string{
+	"cutBased": {"hoe", "sieie", "pfChargedIso", "pfRelIso03_all", "pfRelIso03_chg"}, "cutBased_bitmap": {"hoe", "sieie", "pfChargedIso"},
+	"vidNestedWPBitmap": {"hoe", "sieie", "pfChargedIso"}, "mvaID": {"r9", "sieie", "s4", "etaWidth", "phiWidth", "pfChargedIso", "pfPhoIso03"},
+	"mvaID_WP80": {"mvaID"}, "mvaID_WP90": {"mvaID"}, "isTightID": {"r9", "sieie"}, "isTightIso": {"ptcone20", "topoetcone40"},
+	"isLooseIso": {"ptcone20", "topoetcone40"}, "m_gg": {"pt", "lead_pt", "sublead_pt"}, "mass": {"pt"},
+}
+
+// stale lists branches of the input that follow from morphed ones by the names that experiments give them.
+func stale(branches []rootio.Branch, targets []target) []string {
+	var moved []string
+	for _, t := range targets {
+		if t.source != "" {
+			moved = append(moved, t.source)
+		}
+	}
+	last := func(s string) string {
+		for _, prefix := range []string{"Photon_", "photon_", "lead_", "sublead_", "probe_", "pho_"} {
+			s = strings.TrimPrefix(s, prefix)
+		}
+		return s
+	}
+	var out []string
+	for _, b := range branches {
+		if slices.Contains(moved, b.Name) {
+			continue
+		}
+		from := derivedFrom[last(b.Name)]
+		if slices.ContainsFunc(moved, func(m string) bool { return slices.Contains(from, last(m)) }) {
+			out = append(out, b.Name)
+		}
+	}
+	return out
+}
