@@ -257,7 +257,7 @@ func (r *Reweighter) fitClassifier(cfg ReweightConfig, sim, data Conditioned, se
 		if err != nil {
 			return nil, err
 		}
-		slope := bestSlope(margin, y, w)
+		slope, _ := bestLine(margin, y, w)
 		if slope < 0.05 {
 			break // nothing is left that unseen rows would confirm
 		}
@@ -323,9 +323,10 @@ func takeRow(x []float64, rows []int) []float64 {
 	return out
 }
 
-// bestSlope is the a that minimises the weighted logistic loss of a*margin+b: Newton's method for two parameters.
-func bestSlope(margin, y, w []float64) float64 {
-	a, b := 1.0, 0.0
+// bestLine minimises the weighted logistic loss of a*margin+b by Newton's method; a is at most 2, and 0 where there is no
+// minimum.
+func bestLine(margin, y, w []float64) (a, b float64) {
+	a = 1
 	for range 30 {
 		var ga, gb, haa, hab, hbb float64
 		for i, m := range margin {
@@ -339,7 +340,7 @@ func bestSlope(margin, y, w []float64) float64 {
 		}
 		det := haa*hbb - hab*hab
 		if !(det > 0) {
-			return 0
+			return 0, 0
 		}
 		da, db := (hbb*ga-hab*gb)/det, (haa*gb-hab*ga)/det
 		a, b = a-da, b-db
@@ -347,10 +348,10 @@ func bestSlope(margin, y, w []float64) float64 {
 			break
 		}
 	}
-	if a-a != 0 {
-		return 0
+	if a-a != 0 || b-b != 0 {
+		return 0, 0
 	}
-	return min(a, 2)
+	return min(a, 2), b
 }
 
 // judged bounds the rows of each sample that the reported AUC is measured on.

@@ -22,8 +22,10 @@ import (
 type Positive struct {
 	Method  string       `json:"method"`
 	Columns []string     `json:"columns,omitempty"`
-	Floor   float64      `json:"floor"` // smallest weight, in units of the mean
-	Scale   float64      `json:"scale"` // of regress: the mean weight
+	Floor   float64      `json:"floor"`  // smallest weight, in units of the mean
+	Scale   float64      `json:"scale"`  // of regress: the mean weight
+	Slope   float64      `json:"slope"`  // Offset + Slope times the trees' output
+	Offset  float64      `json:"offset"` // fits best on rows they have not seen
 	Report  SignedReport `json:"report"`
 	models  []*gbdt.Model
 }
@@ -132,9 +134,11 @@ func (p *Positive) fit(cols [][]float64, w, out []float64, seed uint64, threads 
 		}
 	}
 	// Slow trees with large leaves: the mean weight changes gently, and single weights are noisy.
-	s := gbdt.Settings{Trees: 300, Depth: 4, Rate: 0.05, MinChild: 200, EarlyStop: 20, ValidFraction: 0.2, Seed: rng.Hash(seed, 13), Threads: threads}
+	s := gbdt.Settings{Trees: 400, Depth: 4, Rate: 0.05, MinChild: 200, EarlyStop: 40, ValidFraction: 0.15, Seed: rng.Hash(seed, 13), Threads: threads}
 	if p.Method == "regress" {
 		s.Loss = gbdt.Squared
+	} else {
+		s.MinChild = 20 // the hessian is small where nearly all weights have one sign
 	}
 	fold, key := make([]int, len(w)), rng.NewKey(seed, "folds of the weights")
 	for i := range fold {
@@ -145,14 +149,38 @@ func (p *Positive) fit(cols [][]float64, w, out []float64, seed uint64, threads 
 		return err
 	}
 	p.models = models
+	p.calibrate(margin, y, wt)
 	for i, m := range margin {
 		out[i] = p.weight(m, w[i])
 	}
 	return nil
 }
 
+// calibrate finds slope and offset: slow trees that stop early leave the weights too flat.
+func (p *Positive) calibrate(margin, y, w []float64) {
+	p.Slope, p.Offset = 1, 0
+	if p.Method == "classifier" {
+		if a, b := bestLine(margin, y, w); a > 0 {
+			p.Slope, p.Offset = a, b
+		}
+		return
+	}
+	mean, _ := moments(margin, w)
+	target, _ := moments(y, w)
+	var cov, vari float64
+	for i, m := range margin {
+		cov += (m - mean) * y[i]
+		vari += (m - mean) * (m - mean)
+	}
+	if vari > 0 {
+		p.Slope = min(max(cov/vari, 0), 2)
+	}
+	p.Offset = target - p.Slope*mean
+}
+
 // weight turns the trees' output for a row into its weight.
 func (p *Positive) weight(margin, w float64) float64 {
+	margin = p.Offset + p.Slope*margin
 	if p.Method == "regress" {
 		return p.Scale * max(margin, p.Floor)
 	}
