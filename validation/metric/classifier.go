@@ -139,7 +139,8 @@ func fitTwo(a, b [][]float64, wa, wb []float64, s gbdt.Settings) (*gbdt.Model, e
 
 // ClassifierTest trains trees on one fold to tell the samples apart and scores the other fold, both ways. AUC is the mean
 // over the two scored folds, Err its error from Poisson bootstraps of the scored events (each fold's own deviation, root
-// mean square over √2): the definition of the project's judges.
+// mean square over √2): the definition of the project's judges. The folds' AUCs are slightly correlated under equal laws, so
+// the error covers 64-68 % there rather than 68 %.
 //
 // Training uses the positive weights, evaluation the signed ones. It fails on shapes that disagree, negative training
 // weights, and a fold that lacks one of the samples.

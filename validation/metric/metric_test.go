@@ -268,15 +268,34 @@ func TestClassifierFindsAPlantedDifference(t *testing.T) {
 	}
 }
 
+// TestQuotedErrorOfTheClassifier: over samples of one law the AUC lies within its error of 0.5 in about 68 % of the cases
+// (measured on 200 pairs each: 64 % with 3 columns, 66 % with 10; the two folds' AUCs are slightly correlated).
+func TestQuotedErrorOfTheClassifier(t *testing.T) {
+	const pairs, n = 80, 600
+	in := 0
+	for k := range uint64(pairs) {
+		r, err := ClassifierTest(Side{X: normals(2*k+5000, n, 4, nil)}, Side{X: normals(2*k+5001, n, 4, nil)}, ClassifierSettings{Seed: k, Bootstrap: 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(r.AUC-0.5) < r.Err {
+			in++
+		}
+	}
+	if share := float64(in) / pairs; share < 0.52 || share > 0.84 { // 3 binomial errors
+		t.Errorf("AUC within its error of 0.5 in %.0f %% of the pairs, want about 68", 100*share)
+	}
+}
+
 func TestWhereNamesTheCorner(t *testing.T) {
-	const n = 40000
+	const n = 60000
 	corner := func(r []float64, _ *rng.Stream) {
 		if r[1] > 1.6449 { // 5 % of the events
-			r[0] += 0.4
+			r[0] += 0.3
 		}
 	}
 	a, b := Side{X: normals(11, n, 4, corner)}, Side{X: normals(12, n, 4, nil)}
-	r, err := ClassifierTest(a, b, ClassifierSettings{Seed: 1})
+	r, err := ClassifierTest(a, b, ClassifierSettings{Seed: 1, Bootstrap: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,8 +303,11 @@ func TestWhereNamesTheCorner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := reg[0]; w.Column != 1 || math.Abs(w.Lo-1.6449) > 0.05 || w.Feature != 0 || w.Z < 5 || w.P > 1e-6 || math.Abs(w.Share-0.05) > 0.005 {
+	if w := reg[0]; w.Column != 1 || math.Abs(w.Lo-1.6449) > 0.05 || w.Feature != 0 || w.P > 1e-6 || math.Abs(w.Share-0.05) > 0.005 {
 		t.Errorf("the corner is column 1 above 1.645 and feature 0; found %+v", w)
+	}
+	if reg[1].P < 0.01 {
+		t.Errorf("another corner: %+v", reg[1])
 	}
 }
 

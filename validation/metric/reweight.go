@@ -11,7 +11,7 @@ import (
 // ReweightSettings of the classifier weights; the zero value is the recommended one.
 type ReweightSettings struct {
 	Trees   gbdt.Settings // zero: depth 3, rate 0.05, ≤ 1500 trees, early stop, else as gbdt
-	Clip    float64       // largest factor before normalisation. Default 10.
+	Clip    float64       // largest factor before normalisation. Default 10, the judges' own; a bias where the samples differ much.
 	Models  int           // models whose log-odds are averaged, each with its own validation part. Default 1.
 	Seed    uint64
 	Threads int // 0: GOMAXPROCS
@@ -79,7 +79,7 @@ func Reweight(sim, data [][]float64, wsim, wdata []float64, s ReweightSettings) 
 	return r, nil
 }
 
-// Factors writes the factor of each row to out: min(f/(1-f), Clip)/Norm, always finite and positive. It panics if the
+// Factors writes the factor of each row to out: min(f/(1-f), Clip)/Norm, always finite and not negative. It panics if the
 // number of columns or rows disagrees with the training's.
 func (r *Reweighter) Factors(cols [][]float64, out []float64, threads int) {
 	clear(out)

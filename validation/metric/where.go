@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"hepmorph/internal/par"
 )
 
-// Region is a slice of one column in which a classifier tells the samples apart.
+// Region is a slice of one column in which the samples differ.
 type Region struct {
 	Column  int     // of the slice
 	Lo, Hi  float64 // Lo <= value < Hi
@@ -18,14 +19,16 @@ type Region struct {
 	Z       float64 // (AUC - 0.5)/Err
 	Feature int     // the column whose own distribution differs most inside the slice
 	KS      float64 // its distance
-	P       float64 // and p-value, times the number of columns
+	P       float64 // smallest p-value of the slice, by AUC or by KS, for all slices and columns looked at (Bonferroni)
+	logP    float64 // of P, which may underflow
 }
 
-// Where says where in feature space the classifier sees a difference. Each column is cut into bins of equal weight of
-// sample 1; the AUC of the scores that ClassifierTest gave is taken inside each. The top slices come first, by Z.
+// Where says where in feature space the samples differ. Each column is cut into bins of equal weight of sample 1. Inside each
+// slice the AUC of the scores that ClassifierTest gave is taken, and every column's distribution is compared by KS. The top
+// slices come first, by P.
 //
-// A difference in one corner shows as few slices with a large Z, a global one as many. A difference in correlations only
-// has no guilty feature: P is then near 1, and ClassifierResult.Gain tells more.
+// A difference in one corner shows as few slices with a small P, a global one as many. The second look is the sharper one for a
+// small corner, where trees stop before they find it; the first sees correlations, which have no guilty feature.
 func Where(a, b Side, r *ClassifierResult, bins, top, threads int) ([]Region, error) {
 	if len(a.X) == 0 || len(a.X) != len(b.X) || len(r.Score[0]) != len(a.X[0]) || len(r.Score[1]) != len(b.X[0]) {
 		return nil, fmt.Errorf("metric: could not locate a difference: the result belongs to other samples")
@@ -74,6 +77,7 @@ func Where(a, b Side, r *ClassifierResult, bins, top, threads int) ([]Region, er
 			if folds == 0 {
 				continue
 			}
+			reg.blame(&a, &b, rows[0][k], rows[1][k])
 			reg.AUC, reg.Err = sum/folds, math.Sqrt(variance)/folds
 			reg.Z = (reg.AUC - 0.5) / reg.Err
 			reg.Share = share / ref.Sum
@@ -87,53 +91,48 @@ func Where(a, b Side, r *ClassifierResult, bins, top, threads int) ([]Region, er
 		}
 		all = append(all, f...)
 	}
-	slices.SortStableFunc(all, func(x, y Region) int {
-		switch {
-		case x.Z > y.Z:
-			return -1
-		case x.Z < y.Z:
-			return 1
+	for k := range all {
+		r := &all[k]
+		r.logP += math.Log(float64(len(a.X)))
+		if r.Z > 1 { // Mills' ratio: the tail of a normal number
+			r.logP = min(r.logP, -r.Z*r.Z/2-math.Log(r.Z*math.Sqrt(2*math.Pi)))
 		}
-		return 0
-	})
-	if len(all) > top {
-		all = all[:top]
+		r.logP = min(0, r.logP+math.Log(float64(len(all))))
+		r.P = math.Exp(r.logP)
 	}
-	par.For(threads, len(all), 1, func(k, _, _ int) { all[k].blame(&a, &b) })
-	return all, nil
+	slices.SortStableFunc(all, func(x, y Region) int { return cmp.Compare(x.logP, y.logP) })
+	return all[:min(top, len(all))], nil
 }
 
-// blame finds the column whose distribution differs most inside the region.
-func (r *Region) blame(a, b *Side) {
-	r.P = 1
-	inside := func(s *Side) (idx []int, w []float64) {
-		for i, v := range s.X[r.Column] {
-			if v >= r.Lo && v < r.Hi {
-				idx = append(idx, i)
-				w = append(w, weight(s.Eval, i))
-			}
+// blame finds the column whose distribution differs most over the given rows.
+func (r *Region) blame(a, b *Side, ia, ib []int32) {
+	take := func(x []float64, idx []int32) []float64 {
+		out := make([]float64, len(idx))
+		for k, i := range idx {
+			out[k] = weight(x, int(i))
 		}
-		return idx, w
+		return out
 	}
-	ia, wa := inside(a)
-	ib, wb := inside(b)
+	wa, wb := take(a.Eval, ia), take(b.Eval, ib)
 	worst := math.Inf(-1)
 	for j := range a.X {
-		take := func(x []float64, idx []int) []float64 {
-			out := make([]float64, len(idx))
-			for k, i := range idx {
-				out[k] = x[i]
-			}
-			return out
-		}
 		ca, cb, err := sortTwo(take(a.X[j], ia), wa, take(b.X[j], ib), wb)
 		if err != nil {
 			continue
 		}
-		d, p := ca.KS(cb)
-		if z := d * math.Sqrt(ca.N*cb.N/(ca.N+cb.N)); z > worst {
-			worst = z
-			r.Feature, r.KS, r.P = j, d, min(1, p*float64(len(a.X)))
+		d, _ := ca.KS(cb)
+		n := math.Sqrt(ca.N * cb.N / (ca.N + cb.N))
+		if t := d * (n + 0.12 + 0.11/n); t > worst {
+			worst = t
+			r.Feature, r.KS, r.logP = j, d, logKolmogorov(t)
 		}
 	}
+}
+
+// logKolmogorov is the logarithm of kolmogorov, beyond where that underflows.
+func logKolmogorov(t float64) float64 {
+	if t > 3 {
+		return math.Ln2 - 2*t*t
+	}
+	return math.Log(kolmogorov(t))
 }
