@@ -31,6 +31,8 @@ type WriteOptions struct {
 	Level int // zlib 1-9, zstd 1-4. Default 1
 	// Basket is the number of bytes of a branch that are compressed together. Default 128 kB, 32 kB for trees with more than 200 branches.
 	Basket int
+	// Threads that encode and compress. Default GOMAXPROCS. It does not change a byte of the values.
+	Threads int
 }
 
 func (o WriteOptions) check() error {
@@ -136,18 +138,20 @@ type TreeWriter struct {
 	file    *File
 	path    string
 	w       rtree.Writer
+	dir     riofs.Directory
+	name    string // in dir
+	baskets *baskets
 	cols    []*writeCol
 	checks  [][]int // for each counter: its column, then the columns it counts
 	entries int64
 	closed  bool
 }
 
-// writeCol moves one row of a column into the variable of the encoder.
+// writeCol is a branch and its values in the batch at hand.
 type writeCol struct {
 	WriteColumn
 	made bool // a counter that no batch has
 	cur  *Values
-	set  func(i int)
 }
 
 // Tree begins a tree. The name may have folders. Several trees may be open at a time.
@@ -163,7 +167,7 @@ func (w *File) Tree(name, title string, cols []WriteColumn) (t *TreeWriter, err 
 	for i := range order {
 		c := &order[i]
 		index[c.Name] = i
-		ptr, err := c.bind()
+		ptr, err := c.variable()
 		if err != nil {
 			return nil, fmt.Errorf("%s: branch %q: %w", place, c.Name, err)
 		}
@@ -197,17 +201,16 @@ func (w *File) Tree(name, title string, cols []WriteColumn) (t *TreeWriter, err 
 			basket = 32 << 10
 		}
 	}
-	opts := []rtree.WriteOption{rtree.WithTitle(title), rtree.WithBasketSize(basket)}
-	switch level := max(1, w.opt.Level); w.opt.Codec {
-	case Zlib:
-		opts = append(opts, rtree.WithZlib(level))
-	case Zstd:
-		opts = append(opts, rtree.WithZstd(level))
-	case None:
-		opts = append(opts, rtree.WithoutCompression())
-	}
 	err = guarded("write", w.path, fmt.Sprintf("tree %q", name), func() (err error) {
-		t.w, err = rtree.NewWriter(d, last, vars, opts...)
+		if t.w, err = rtree.NewWriter(d, last, vars, rtree.WithTitle(title), rtree.WithBasketSize(basket)); err != nil {
+			return err
+		}
+		list := make([]WriteColumn, len(t.cols))
+		for i, c := range t.cols {
+			list[i] = c.WriteColumn
+		}
+		t.dir, t.name = d, last
+		t.baskets, err = newBaskets(w.f, t.w, list, w.opt, basket)
 		return err
 	})
 	if err != nil {
@@ -259,161 +262,46 @@ func arrange(cols []WriteColumn) ([]writeCol, error) {
 	return out, nil
 }
 
-func pushInt[T number](c *writeCol, p *T) func(int) {
-	if c.Kind.Elem.Signed() {
-		return func(i int) { *p = T(c.cur.I[i]) }
-	}
-	return func(i int) { *p = T(c.cur.U[i]) }
-}
-
-func pushInts[T number](c *writeCol, p *[]T) func(int) {
-	if c.Kind.Elem.Signed() {
-		return func(i int) { *p = convert(*p, c.cur.I[c.cur.Off[i]:c.cur.Off[i+1]]) }
-	}
-	return func(i int) { *p = convert(*p, c.cur.U[c.cur.Off[i]:c.cur.Off[i+1]]) }
-}
-
-func convert[T, S number](buf []T, x []S) []T {
-	buf = buf[:0]
-	for _, v := range x {
-		buf = append(buf, T(v))
-	}
-	return buf
-}
-
 var goTypes = map[Elem]reflect.Type{
 	Bool: reflect.TypeFor[bool](), Int8: reflect.TypeFor[int8](), Int16: reflect.TypeFor[int16](), Int32: reflect.TypeFor[int32](),
 	Int64: reflect.TypeFor[int64](), Uint8: reflect.TypeFor[uint8](), Uint16: reflect.TypeFor[uint16](), Uint32: reflect.TypeFor[uint32](),
 	Uint64: reflect.TypeFor[uint64](), Float32: reflect.TypeFor[float32](), Float64: reflect.TypeFor[float64](), String: reflect.TypeFor[string](),
 }
 
-// bind makes the variable of the encoder and the function that fills it.
-func (c *writeCol) bind() (ptr any, err error) {
+// variable makes the variable that tells the encoder the type of a branch. It never holds a value.
+func (c *writeCol) variable() (ptr any, err error) {
 	et, ok := goTypes[c.Kind.Elem]
 	if !ok {
 		return nil, fmt.Errorf("values of %v can't be written", c.Kind)
 	}
-	dims := c.Dims
 	inner := max(1, c.Kind.Len)
+	dims := c.Dims
 	switch c.Kind.Form {
-	case Scalar, Vector:
-		dims = nil
-	case Fixed, Counted:
-		if c.Kind.Elem == String {
-			return nil, errors.New("arrays of strings can't be written, vectors can")
-		}
-		if len(dims) == 0 && (c.Kind.Form == Fixed || inner > 1) {
-			dims = []int{inner}
-		}
-		n := 1
-		for _, d := range dims {
-			n *= d
-		}
-		if n != inner {
-			return nil, fmt.Errorf("dimensions %v do not make %v", dims, c.Kind)
-		}
+	case Scalar:
+		return reflect.New(et).Interface(), nil
+	case Vector:
+		return reflect.New(reflect.SliceOf(et)).Interface(), nil
 	}
-	at := et
+	if c.Kind.Elem == String {
+		return nil, errors.New("arrays of strings can't be written, vectors can")
+	}
+	if len(dims) == 0 && (c.Kind.Form == Fixed || inner > 1) {
+		dims = []int{inner}
+	}
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	if n != inner {
+		return nil, fmt.Errorf("dimensions %v do not make %v", dims, c.Kind)
+	}
 	for i := range dims {
-		at = reflect.ArrayOf(dims[len(dims)-1-i], at)
+		et = reflect.ArrayOf(dims[len(dims)-1-i], et)
 	}
-	switch {
-	case c.Kind.Form == Scalar:
-		ptr = reflect.New(et).Interface()
-		switch p := ptr.(type) {
-		case *bool:
-			c.set = func(i int) { *p = c.cur.B[i] }
-		case *string:
-			c.set = func(i int) { *p = c.cur.S[i] }
-		case *float32:
-			c.set = func(i int) { *p = c.cur.F32[i] }
-		case *float64:
-			c.set = func(i int) { *p = c.cur.F64[i] }
-		case *int8:
-			c.set = pushInt(c, p)
-		case *int16:
-			c.set = pushInt(c, p)
-		case *int32:
-			c.set = pushInt(c, p)
-		case *int64:
-			c.set = pushInt(c, p)
-		case *uint8:
-			c.set = pushInt(c, p)
-		case *uint16:
-			c.set = pushInt(c, p)
-		case *uint32:
-			c.set = pushInt(c, p)
-		case *uint64:
-			c.set = pushInt(c, p)
-		}
-	case c.Kind.Form == Fixed || len(dims) > 0:
-		// The slow way, for shapes: values are set one by one.
-		rv := reflect.New(at)
-		if c.Kind.Form == Counted {
-			rv = reflect.New(reflect.SliceOf(at))
-		}
-		ptr = rv.Interface()
-		c.set = func(i int) {
-			lo, hi := c.cur.Row(i)
-			dst := rv.Elem()
-			if c.Kind.Form == Counted {
-				dst.Set(reflect.MakeSlice(dst.Type(), (hi-lo)/inner, (hi-lo)/inner))
-			}
-			c.cur.spread(dst, &lo)
-		}
-	default:
-		ptr = reflect.New(reflect.SliceOf(et)).Interface()
-		switch p := ptr.(type) {
-		case *[]bool:
-			c.set = func(i int) { lo, hi := c.cur.Row(i); *p = c.cur.B[lo:hi] }
-		case *[]string:
-			c.set = func(i int) { lo, hi := c.cur.Row(i); *p = c.cur.S[lo:hi] }
-		case *[]float32:
-			c.set = func(i int) { lo, hi := c.cur.Row(i); *p = c.cur.F32[lo:hi] }
-		case *[]float64:
-			c.set = func(i int) { lo, hi := c.cur.Row(i); *p = c.cur.F64[lo:hi] }
-		case *[]int8:
-			c.set = pushInts(c, p)
-		case *[]int16:
-			c.set = pushInts(c, p)
-		case *[]int32:
-			c.set = pushInts(c, p)
-		case *[]int64:
-			c.set = pushInts(c, p)
-		case *[]uint8:
-			c.set = pushInts(c, p)
-		case *[]uint16:
-			c.set = pushInts(c, p)
-		case *[]uint32:
-			c.set = pushInts(c, p)
-		case *[]uint64:
-			c.set = pushInts(c, p)
-		}
+	if c.Kind.Form == Counted {
+		et = reflect.SliceOf(et)
 	}
-	return ptr, nil
-}
-
-// spread writes consecutive values into a nested array.
-func (v *Values) spread(dst reflect.Value, at *int) {
-	if k := dst.Kind(); k == reflect.Array || k == reflect.Slice {
-		for i := range dst.Len() {
-			v.spread(dst.Index(i), at)
-		}
-		return
-	}
-	switch e := v.Kind.Elem; {
-	case e == Bool:
-		dst.SetBool(v.B[*at])
-	case e.Signed():
-		dst.SetInt(v.I[*at])
-	case e.Unsigned():
-		dst.SetUint(v.U[*at])
-	case e == Float32:
-		dst.SetFloat(float64(v.F32[*at]))
-	case e == Float64:
-		dst.SetFloat(v.F64[*at])
-	}
-	*at++
+	return reflect.New(et).Interface(), nil
 }
 
 // Write adds the rows of a batch, which must have every column of the tree; values of another numeric type are converted.
@@ -453,13 +341,12 @@ func (t *TreeWriter) Write(b *Batch) error {
 		return err
 	}
 	err := guarded("write", t.file.path, fmt.Sprintf("tree %q", t.path), func() error {
-		for i := range b.N {
-			for _, c := range t.cols {
-				c.set(i)
-			}
-			if _, err := t.w.Write(); err != nil {
-				return &atomicfile.Error{Path: t.file.path, Err: err}
-			}
+		vals := make([]*Values, len(t.cols))
+		for i, c := range t.cols {
+			vals[i] = c.cur
+		}
+		if err := t.baskets.write(vals, b.N); err != nil {
+			return &atomicfile.Error{Path: t.file.path, Err: err}
 		}
 		return nil
 	})
@@ -505,7 +392,12 @@ func (t *TreeWriter) Close() error {
 		return nil
 	}
 	t.closed = true
-	err := guarded("write", t.file.path, fmt.Sprintf("tree %q", t.path), t.w.Close)
+	err := guarded("write", t.file.path, fmt.Sprintf("tree %q", t.path), func() error {
+		if err := t.baskets.close(); err != nil {
+			return err
+		}
+		return t.dir.Put(t.name, t.w)
+	})
 	if err != nil {
 		return t.file.fail(&atomicfile.Error{Path: t.file.path, Err: err})
 	}

@@ -27,16 +27,9 @@ func embedded(file, path string, t rtree.Tree) error {
 
 // basketSeeks counts the baskets of a branch that were written on their own.
 func basketSeeks(b rtree.Branch) (n int, known bool) {
-	v := reflect.ValueOf(b)
-	if v.Kind() != reflect.Pointer {
-		return 0, false
-	}
-	v = v.Elem()
+	v := structOf(b, "tbranch")
 	if v.Kind() != reflect.Struct {
 		return 0, false
-	}
-	if e := v.FieldByName("tbranch"); e.IsValid() {
-		v = e
 	}
 	s := v.FieldByName("basketSeek")
 	if !s.IsValid() || s.Kind() != reflect.Slice {

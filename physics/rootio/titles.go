@@ -1,9 +1,6 @@
 package rootio
 
 import (
-	"reflect"
-	"unsafe"
-
 	"go-hep.org/x/hep/groot/rbase"
 	"go-hep.org/x/hep/groot/rtree"
 )
@@ -15,16 +12,8 @@ func setTitles(w rtree.Writer, cols []*writeCol) {
 		if i >= len(cols) || cols[i].Title == "" {
 			continue
 		}
-		v := reflect.ValueOf(b)
-		if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-			continue
-		}
-		v = v.Elem()
-		if e := v.FieldByName("tbranch"); e.IsValid() {
-			v = e
-		}
-		if f := v.FieldByName("named"); f.IsValid() && f.Type() == reflect.TypeFor[rbase.Named]() && f.CanAddr() {
-			(*rbase.Named)(unsafe.Pointer(f.UnsafeAddr())).SetTitle(cols[i].Title)
+		if n, err := hidden[rbase.Named](structOf(b, "tbranch"), "named"); err == nil {
+			n.SetTitle(cols[i].Title)
 		}
 	}
 }

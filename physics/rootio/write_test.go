@@ -160,7 +160,7 @@ func writeTree(t testing.TB, path string, opt WriteOptions, cols []WriteColumn, 
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, opt := range []WriteOptions{{}, {Codec: Zstd, Level: 2}, {Codec: None}, {Level: 6, Basket: 3000}} {
+	for _, opt := range []WriteOptions{{}, {Codec: Zstd, Level: 2}, {Codec: None}, {Level: 6, Basket: 1000}} {
 		t.Run(fmt.Sprint(opt), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.root")
 			cols, b := testTree(700, uint64(opt.Level))
