@@ -40,6 +40,9 @@ func Digest(v any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// lineLength is how long a list may be on one line.
+const lineLength = 90
+
 type printer struct{ comments bool }
 
 func text(tag, value string) *yaml.Node {
@@ -77,13 +80,14 @@ func (p printer) node(v reflect.Value, tag reflect.StructTag, flow bool) *yaml.N
 		return p.mapping(v, flow)
 	case reflect.Slice:
 		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-		simple := true
+		simple, length := true, 0
 		for i := range v.Len() {
 			e := p.node(v.Index(i), tag, true)
 			simple = simple && e.Kind == yaml.ScalarNode
+			length += len(e.Value) + 2
 			n.Content = append(n.Content, e)
 		}
-		if simple {
+		if simple && (flow || length <= lineLength) {
 			n.Style = yaml.FlowStyle
 		}
 		return n
