@@ -640,19 +640,42 @@ func (e *Encoder) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("morph: could not restore the feature transforms: %w", err)
 	}
 	for i := range e.Features {
-		f := &e.Features[i]
-		err := f.Final.check()
-		if err == nil && f.Hurdle != nil {
-			err = f.Hurdle.load()
+		if err := e.Features[i].restore(); err != nil {
+			return fmt.Errorf("morph: could not restore feature %q: %w", e.Features[i].Spec.Name, err)
 		}
-		if err != nil {
-			return fmt.Errorf("morph: could not restore feature %q: %w", f.Spec.Name, err)
+	}
+	for i := range e.Conditions {
+		if c := &e.Conditions[i]; c.Periodic && !(c.Spec.Period > 0) || !(c.Lo < c.Hi) {
+			return fmt.Errorf("morph: could not restore condition %q: period %v, range %v to %v", c.Spec.Name, c.Spec.Period, c.Lo, c.Hi)
 		}
 	}
 	return nil
 }
 
-// Describe prints a table of the fitted columns for logs.
+// restore checks what the code relies on and loads the models.
+func (f *feature) restore() error {
+	if err := f.Final.check(); err != nil {
+		return err
+	}
+	if err := (&gapStep{f.Spec.Gap}).check(); err != nil {
+		return err
+	}
+	if g := f.Grid.Mantissa; g < 0 || g > 23 {
+		return fmt.Errorf("%d mantissa bits", g)
+	}
+	if f.Hurdle == nil {
+		return nil
+	}
+	if len(f.Atoms) != 1 {
+		return fmt.Errorf("a hurdle with %d atoms", len(f.Atoms))
+	}
+	return f.Hurdle.load()
+}
+
+// suspicious is a share of a continuous column on one value that asks for an atom.
+const suspicious = 0.03
+
+// Describe prints a table of the fitted columns for logs, and below it what looks wrong.
 func (e *Encoder) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-16s %-9s %5s %12s %12s %15s %15s %15s\n", "feature", "transform", "bits", "min", "max", "atoms", "sentinels", "beyond 5 sd")
@@ -664,6 +687,15 @@ func (e *Encoder) Describe() string {
 		}
 		pair := func(v [2]float64) string { return fmt.Sprintf("%.4f / %.4f", v[0], v[1]) }
 		fmt.Fprintf(&b, "%-16s %-9s %5s %12.5g %12.5g %15s %15s %15s\n", in.Name, in.Transform, bits, in.Min, in.Max, pair(in.Atom), pair(in.Sentinel), pair(in.Beyond))
+	}
+	for i := range e.Features {
+		f := &e.Features[i]
+		if in := &f.Info; !f.Grid.Integer && in.Spike > suspicious {
+			fmt.Fprintf(&b, "%s: %.1f %% of the weight lies exactly at %v (declare an atom, a sentinel or an integer?)\n", in.Name, 100*in.Spike, in.SpikeAt)
+		}
+		if in := &f.Info; max(in.Beyond[0], in.Beyond[1]) > 0.01 {
+			fmt.Fprintf(&b, "%s: more than 1 %% lies where splines are the identity (another transform?)\n", in.Name)
+		}
 	}
 	return b.String()
 }

@@ -535,3 +535,37 @@ func TestFloatsSurviveJSON(t *testing.T) {
 		t.Errorf("%v (%v)", back, err)
 	}
 }
+
+func TestSuspiciousColumnsAreNamed(t *testing.T) {
+	tabs := toyTables(t, 2000)
+	e := fitToy(t, tabs, func(f []FeatureSpec) { f[1] = FeatureSpec{Name: "iso", Transform: "none"} })
+	if text := e.Describe(); !strings.Contains(text, "iso: ") || !strings.Contains(text, "lies exactly at 0 (declare an atom") {
+		t.Errorf("described as\n%s", text)
+	}
+}
+
+// A tampered encoder is refused or works; it never panics.
+func FuzzEncoder(f *testing.F) {
+	tabs := toyTables(f, 200)
+	text, err := json.Marshal(fitToy(f, tabs, nil))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"features":[{"spec":{"name":"pt","gap":[1]},"tail":[],"final":{"mean":0,"sd":1}}]}`))
+	f.Add([]byte(`{"features":[{"spec":{"name":"pt"},"atoms":[0,"NaN"],"tail":[{"kind":"log","params":{"min":1e308,"s":1e308}}],"final":{"mean":-1e308,"sd":1e-308}}],"conditions":[{"spec":{"name":"pt"},"lo":0,"hi":1}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e := new(Encoder)
+		if len(b) > 1<<16 || json.Unmarshal(b, e) != nil {
+			return
+		}
+		n := 5
+		z, c, status, out := make([]float32, n*e.Dim()), make([]float32, n*e.CondDim()), make([]uint8, n), matrix(e.Dim(), n)
+		if e.Encode(tabs[0], 0, n, rowKeys(200), Data, z, status) != nil || e.EncodeConditions(tabs[0], 0, n, c, status) != nil {
+			return
+		}
+		if err := e.Decode(z, tabs[0], 0, n, Data, status, out); err != nil {
+			t.Error(err)
+		}
+	})
+}
