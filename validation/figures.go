@@ -78,9 +78,9 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 		}
 		r.figures = append(r.figures, &figure{file: dir + file, section: section, slice: sc.name, caption: caption, alt: alt, d: d, rank: rank})
 	}
-	normalised := "Simulation normalised to data"
+	normalised := "MC normalised to data"
 	if r.Absolute {
-		normalised = "Simulation normalised to luminosity"
+		normalised = "MC normalised to luminosity"
 	}
 	var notes []string
 	if r.Selection != "" {

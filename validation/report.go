@@ -67,7 +67,7 @@ func (r *run) worstSlice() string {
 func (r *Report) Failed() []*Row {
 	var out []*Row
 	for _, row := range r.Metrics {
-		if row.Pass != nil && !*row.Pass {
+		if row != nil && row.Pass != nil && !*row.Pass {
 			out = append(out, row)
 		}
 	}
@@ -242,7 +242,7 @@ func target(row *Row) string {
 		return ""
 	}
 	if row.holm {
-		return "p > " + number(row.Target)
+		return fmt.Sprintf("p > %g", float64(row.Target))
 	}
 	return "≤ " + number(row.Target)
 }

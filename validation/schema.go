@@ -98,7 +98,7 @@ type Report struct {
 // Find returns the row of a metric, nil if there is none. In a slice the subject is "subject @ slice".
 func (r *Report) Find(name, method, subject string) *Row {
 	for _, m := range r.Metrics {
-		if m.Name == name && m.Method == method && m.Subject == subject {
+		if m != nil && m.Name == name && m.Method == method && m.Subject == subject {
 			return m
 		}
 	}

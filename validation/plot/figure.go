@@ -408,8 +408,8 @@ func (a *area) bottomPad() float64 {
 // panel draws one panel with everything around it.
 func (a *area) panel(f *Figure, p *Panel, ci, pi int, last bool, title float64) {
 	u := a.u
-	left := a.labelBlock(f, p, ci == 0 && pi == 0, false)
 	keys := p.keys()
+	left := a.labelBlock(f, p, keys, ci == 0 && pi == 0, false)
 	p.makeRoom(a, left, keys)
 	for _, l := range p.Layers {
 		l.draw(a)
@@ -419,7 +419,7 @@ func (a *area) panel(f *Figure, p *Panel, ci, pi int, last bool, title float64) 
 	if p.Title != "" && pi == 0 {
 		a.text(p.Title, point{(a.lo.x + a.hi.x) / 2, a.hi.y + 6*u}, format{size: 13 * u, ha: 0.5, fit: a.hi.x - a.lo.x})
 	}
-	a.labelBlock(f, p, ci == 0 && pi == 0, true)
+	a.labelBlock(f, p, keys, ci == 0 && pi == 0, true)
 	if p.Legend && len(keys) > 0 {
 		a.legend(p, keys, left)
 	}
@@ -432,15 +432,24 @@ func (a *area) panel(f *Figure, p *Panel, ci, pi int, last bool, title float64) 
 type block struct{ w, h float64 }
 
 // labelBlock draws or measures experiment, status and notes.
-func (a *area) labelBlock(f *Figure, p *Panel, first, draw bool) block {
+func (a *area) labelBlock(f *Figure, p *Panel, keys []key, first, draw bool) block {
 	u := a.u
+	full := a.hi.x - a.lo.x - 32*u
+	beside := full
+	if len(keys) > 0 {
+		l, _, _ := a.legendSize(keys)
+		beside = a.hi.x - a.lo.x - l.w - 50*u
+	}
 	var b block
 	x, y := a.lo.x+16*u, a.hi.y-14*u
 	put := func(t string, fc face, size, step float64) {
 		if t == "" {
 			return
 		}
-		ft := format{face: fc, size: size * u, va: 1, fit: a.hi.x - a.lo.x - 32*u}
+		ft := format{face: fc, size: size * u, va: 1, fit: full}
+		if _, w := layout(t, fc, size*u); w > beside && 0.65*w <= beside {
+			ft.fit = beside // a little smaller rather than in the legend's way
+		}
 		if draw {
 			a.text(t, point{x, y - b.h}, ft)
 		}
