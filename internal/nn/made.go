@@ -3,6 +3,7 @@ package nn
 
 import (
 	"fmt"
+	"iter"
 	"math"
 
 	"hepmorph/internal/ad"
@@ -68,7 +69,7 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 	m.start = append(m.start, m.D)
 
 	inDegree := make([]int, m.C, m.C+m.D) // an input may be used by units of degree >= its own
-	var group []int // of each position
+	var group []int                       // of each position
 	for g := range m.Groups {
 		for range m.start[g+1] - m.start[g] {
 			inDegree = append(inDegree, g+1)
@@ -76,12 +77,14 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 		}
 	}
 	for l, n := range append(append([]int(nil), s.Hidden...), m.D*m.P) {
-		degree := make([]int, n)
-		for i := range degree {
-			if l == len(s.Hidden) {
-				degree[i] = group[i/m.P]
-			} else {
-				degree[i] = i * m.Groups / n
+		var degree []int
+		if l < len(s.Hidden) {
+			for i := range UnitOrder(n, m.Groups, m.C) {
+				degree = append(degree, i)
+			}
+		} else {
+			for i := range n {
+				degree = append(degree, group[i/m.P])
 			}
 		}
 		m.layers = append(m.layers, newMaskedLayer(ps, fmt.Sprintf("%s.%d", s.Name, l), inDegree, degree, m.Groups, s.Seed))
@@ -99,6 +102,24 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 		ps.Constant(last.b, 0)
 	}
 	return m
+}
+
+// UnitOrder yields the degree of each unit of a hidden layer in order, and the unit's number in a layer whose units cycle through the
+// degrees, as in other libraries. Degree 0, which sees the context alone, has units only where there is context (or nothing else).
+func UnitOrder(units, groups, context int) iter.Seq2[int, int] {
+	base := 0
+	if context == 0 && groups > 1 {
+		base = 1
+	}
+	return func(yield func(degree, cyclic int) bool) {
+		for d := base; d < groups; d++ {
+			for j := d - base; j < units; j += groups - base {
+				if !yield(d, j) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func newMaskedLayer[T kernel.Float](ps *ad.Params[T], name string, in, out []int, groups int, seed uint64) maskedLayer {
