@@ -39,7 +39,10 @@ func measure(b *testing.B, work float64, unit string, f func()) {
 
 func BenchmarkPeak(b *testing.B) {
 	eachBench(b, func(b *testing.B, set *Set[float32]) {
-		measure(b, peakRounds(set.Name, 1000), "GFLOP/s", func() { peakRounds(set.Name, 1000) })
+		if set.Name == "portable" {
+			b.Skip("no loop that reaches the peak")
+		}
+		measure(b, PeakRounds(set.Name, 1000), "GFLOP/s", func() { PeakRounds(set.Name, 1000) })
 	})
 }
 

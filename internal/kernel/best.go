@@ -9,9 +9,11 @@ import (
 // HEPMORPH_CPU=portable asks for a slower one; what the processor lacks is never used.
 func Best() *Set[float32] { return best() }
 
-var best = sync.OnceValue(func() *Set[float32] {
-	fast := fastSets()
-	switch os.Getenv("HEPMORPH_CPU") {
+var best = sync.OnceValue(func() *Set[float32] { return choose(os.Getenv("HEPMORPH_CPU"), fastSets()) })
+
+// choose takes the first of the fast sets that is no faster than the one wanted.
+func choose(want string, fast []*Set[float32]) *Set[float32] {
+	switch want {
 	case "portable":
 		fast = nil
 	case "avx2":
@@ -20,4 +22,4 @@ var best = sync.OnceValue(func() *Set[float32] {
 		}
 	}
 	return append(fast, Portable[float32]())[0]
-})
+}
