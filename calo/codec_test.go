@@ -58,9 +58,11 @@ func toy(g *geometry.Geometry, n int, seed uint64) *Showers {
 }
 
 // showers reads the first n training showers of the mini geometry.
-func showers(t testing.TB, n int) *Showers {
+func showers(t testing.TB, n int) *Showers { return load(t, "showers/mini_train.h5", n) }
+
+func load(t testing.TB, file string, n int) *Showers {
 	t.Helper()
-	f, err := geometry.Open(context.Background(), testdata.Shared(t, "showers/mini_train.h5"), nil)
+	f, err := geometry.Open(context.Background(), testdata.Shared(t, file), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,221 @@
+package calo
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"hepmorph/validation/plot"
+)
+
+// A shower of three voxels by hand.
+func TestFeaturesByHand(t *testing.T) {
+	g := lookup(t, "mini")
+	s := &Showers{Geo: g, Incident: []float64{1000}, Voxels: make([]float32, 1080)}
+	// layer 2: 30 MeV at sector 1, ring 3 and 10 MeV at sector 6, ring 0; 0.01 MeV below the threshold
+	s.Voxels[2*72+1*9+3], s.Voxels[2*72+6*9], s.Voxels[2*72+5] = 30, 10, 0.01
+	f, err := Measure(s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r1, r2 := 3.5*4.65, 0.5*4.65
+	a1, a2 := -math.Pi+1.5*math.Pi/4, -math.Pi+6.5*math.Pi/4
+	near := func(what string, got, want float64) {
+		if math.Abs(got-want) > 1e-9*max(1, math.Abs(want)) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	near("energy", f.Layer[2][0], 40)
+	near("total", f.Total[0], 40)
+	eta := (30*r1*math.Cos(a1) + 10*r2*math.Cos(a2)) / 40
+	near("centre eta", f.CentreEta[2][0], eta)
+	near("centre phi", f.CentrePhi[2][0], (30*r1*math.Sin(a1)+10*r2*math.Sin(a2))/40)
+	near("centre r", f.CentreR[2][0], (30*r1+10*r2)/40)
+	near("width eta", f.WidthEta[2][0], math.Sqrt((30*math.Pow(r1*math.Cos(a1), 2)+10*math.Pow(r2*math.Cos(a2), 2))/40-eta*eta))
+	near("sparsity", f.Sparsity[2][0], 1-2.0/72)
+	near("sparsity of an empty layer", f.Sparsity[3][0], 1)
+	near("centre of an empty layer", f.CentreR[3][0], 0)
+	if f.BelowThreshold != 1 || f.Largest != 30 {
+		t.Error(f.BelowThreshold, f.Largest)
+	}
+}
+
+func TestNumbersOfColumns(t *testing.T) {
+	for name, want := range map[string]int{"mini": 122, "ds1-photons": 30, "ds1-pions": 46, "ds2": 362} {
+		f, err := Measure(toy(lookup(t, name), 3, 1), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(f.HighLevel()); got != want {
+			t.Errorf("%s: %d columns, want %d", name, got, want)
+		}
+	}
+}
+
+func TestMeasureIsTheSameInBlocksAndOnAnyThreads(t *testing.T) {
+	s := toy(lookup(t, "ds1-pions"), 333, 3)
+	a, err := Measure(s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Measure(s, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range a.HighLevel() {
+		if !slices.Equal(c, b.HighLevel()[i]) {
+			t.Fatalf("column %d differs", i)
+		}
+	}
+	if !slices.Equal(a.Mean, b.Mean) {
+		t.Error("mean voxels differ")
+	}
+}
+
+// The same definitions in numpy, scikit-learn and jetnet: testdata/golden.py.
+func TestGoldens(t *testing.T) {
+	b, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		Separation map[string]float64
+		Sums       []float64 // of the columns of the high-level features
+		First      []float64 // shower 0
+		FPD, KPD   [2]float64
+		AUC        float64
+	}
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	ref, gen := load(t, "showers/mini_reference.h5", 1000), load(t, "showers/mini_train.h5", 1000)
+	// a distortion with a seen effect: ring 0 loses a tenth, which ring 2 gets
+	for i := range gen.Len() {
+		v := gen.Shower(i)
+		for k := 0; k < len(v); k += 9 {
+			d := v[k] * 0.1
+			v[k] -= d
+			v[k+2] += d
+		}
+	}
+	e, err := Evaluate(context.Background(), ref, gen, EvaluateSettings{NoFigures: true, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for group, w := range want.Separation {
+		m := e.Find("separation", group)
+		if m == nil || math.Abs(m.Value-w) > 1e-6+1e-4*w {
+			t.Errorf("separation of %s: %+v, want %v", group, m, w)
+		}
+	}
+	cols := e.Reference.HighLevel()
+	for i, c := range cols {
+		sum := 0.0
+		for _, x := range c {
+			sum += x
+		}
+		if math.Abs(sum-want.Sums[i]) > 1e-6*(1+math.Abs(want.Sums[i])) || math.Abs(c[0]-want.First[i]) > 1e-7*(1+math.Abs(c[0])) {
+			t.Errorf("column %d: sum %v, want %v; first %v, want %v", i, sum, want.Sums[i], c[0], want.First[i])
+		}
+	}
+	// other random numbers, so within the errors of the Python values
+	if m := e.Find("fpd", "high-level features"); math.Abs(m.Value-want.FPD[0]) > 4*want.FPD[1]+0.1*want.FPD[0] {
+		t.Errorf("FPD %v ± %v, want %v", m.Value, m.SD, want.FPD)
+	}
+	if m := e.Find("kpd", "high-level features"); math.Abs(m.Value-want.KPD[0]) > 4*(want.KPD[1]+m.SD) {
+		t.Errorf("KPD %v ± %v, want %v", m.Value, m.SD, want.KPD)
+	}
+	if m := e.Find("auc", "high-level features"); math.Abs(m.Value-want.AUC) > 0.03 {
+		t.Errorf("AUC %v, want %v", m.Value, want.AUC)
+	}
+}
+
+func TestEvaluateTruthAgainstTruth(t *testing.T) {
+	ref, gen := toy(lookup(t, "mini"), 300, 11), toy(lookup(t, "mini"), 300, 12)
+	e, err := Evaluate(context.Background(), ref, gen, EvaluateSettings{Truth: toy(lookup(t, "mini"), 300, 13), Quick: true, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range e.Metrics {
+		if math.IsNaN(m.Value) || math.IsNaN(m.Floor) {
+			t.Errorf("%s of %s: %v, floor %v", m.Name, m.Subject, m.Value, m.Floor)
+		}
+		if m.Name == "auc" && math.Abs(m.Value-0.5) > 0.08 {
+			t.Errorf("%+v", m)
+		}
+		if m.Name == "separation" && m.Value > 3*m.Floor+1e-3 {
+			t.Errorf("%+v", m)
+		}
+	}
+	seen := map[string]bool{}
+	for _, f := range e.Figures {
+		if seen[f.Name] || strings.ContainsAny(f.Name, " /") {
+			t.Errorf("figure %q", f.Name)
+		}
+		seen[f.Name] = true
+	}
+	for _, name := range []string{"voxel_spectrum", "response", "longitudinal", "average_depth", "average_layer2", "correlation_reference"} {
+		if !seen[name] {
+			t.Errorf("no figure %s", name)
+		}
+	}
+	for _, f := range e.Figures {
+		if strings.HasPrefix(f.Name, "average") || f.Name == "resolution" {
+			if b, err := plot.Render(f.Drawing, "svg"); err != nil || len(b) < 1000 {
+				t.Errorf("%s: %d bytes, %v", f.Name, len(b), err)
+			}
+		}
+	}
+}
+
+func TestEvaluateRefuses(t *testing.T) {
+	ctx := context.Background()
+	a := toy(lookup(t, "mini"), 30, 1)
+	if _, err := Evaluate(ctx, a, toy(lookup(t, "ds1-photons"), 30, 1), EvaluateSettings{}); err == nil {
+		t.Error("compared two geometries")
+	}
+	if _, err := Evaluate(ctx, a, a.Slice(0, 5), EvaluateSettings{}); err == nil {
+		t.Error("compared with five showers")
+	}
+	done, stop := context.WithCancel(ctx)
+	stop()
+	if _, err := Evaluate(done, a, a, EvaluateSettings{}); err == nil {
+		t.Error("went on after the end")
+	}
+}
+
+// The official ranges of dataset 1 by layer.
+func TestBinningOfDatasetOne(t *testing.T) {
+	b := newBinning(lookup(t, "ds1-pions"))
+	for _, c := range []struct {
+		l                      int
+		centre, width, centreR float64
+	}{{1, 100, 100, 500}, {4, 500, 400, 1500}, {5, 500, 400, 1500}, {6, 100, 100, 1500}} {
+		if e := b.centre(c.l); e[0] != -c.centre || len(e) != 101 {
+			t.Error(e[0])
+		}
+		if e := b.width(c.l); e[100] != c.width {
+			t.Error(e[100])
+		}
+		if e := b.centreR(c.l); e[100] != c.centreR || b.widthR(c.l)[100] != c.centreR {
+			t.Error(e[100])
+		}
+	}
+	// discrete energies are histogrammed one by one
+	g := lookup(t, "ds1-photons")
+	s := toy(g, 400, 1)
+	for i := range s.Incident {
+		s.Incident[i] = float64(int(256) << (i % 8))
+	}
+	f, err := Measure(s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Separations(f, f); got[0].Group != "E_tot/E_inc" || len(got[0].PerLayer) != 8 || got[0].Value != 0 {
+		t.Errorf("%+v", got[0])
+	}
+}
