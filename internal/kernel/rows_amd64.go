@@ -1,6 +1,9 @@
 package kernel
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 func (s isa) layerNorm(y []float32, yp int, mean, rstd []float32, x []float32, xp int, scale, shift []float32, mp int, rows, np int, eps float32) {
 	if rows <= 0 || np <= 0 {
@@ -110,24 +113,24 @@ func (s isa) gaussMix(f, grad []float32, gp int, x []float32, xp int, dim, np in
 	if grad != nil {
 		needPanels(grad, gp, dim, np)
 	}
-	var sorted [16]float32
-	if len(c) <= len(sorted) {
-		n := copy(sorted[:], c)
-		c = sorted[:n]
-		slices.Sort(c)
+	var buf [16]float32
+	scaled := append(buf[:0], c...)
+	slices.Sort(scaled)
+	mode := growth(scaled)
+	for i := range scaled {
+		scaled[i] *= -math.Log2E
 	}
-	mode := growth(c)
 	fw := 1 / float32(len(c))
 	for p := range np {
-		f, x, y, wy, c := ptr(f, p*Lanes), ptr(x, p*xp), ptr(y, 0), ptr(wy, 0), c
+		f, x, y, wy := ptr(f, p*Lanes), ptr(x, p*xp), ptr(y, 0), ptr(wy, 0)
 		var g *float32
 		if grad != nil {
 			g = ptr(grad, p*gp)
 		}
 		if s == avx512 {
-			gaussMixAVX512(f, g, x, dim, y, wy, ny, &c[0], len(c), mode, fw, -2*fw)
+			gaussMixAVX512(f, g, x, dim, y, wy, ny, &scaled[0], len(c), mode, fw, 2*fw/math.Log2E)
 		} else {
-			gaussMixAVX2(f, g, x, dim, y, wy, ny, &c[0], len(c), mode, fw, -2*fw)
+			gaussMixAVX2(f, g, x, dim, y, wy, ny, &scaled[0], len(c), mode, fw, 2*fw/math.Log2E)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // gaussMix emits, for the 32 lanes of a panel, the sums over points of the kernel mixture and its gradient. mode 2 or 4 says that c
-// grows by that factor, so that one exponential gives the others by squaring; 0 that every bandwidth needs its own. fw is 1/(number
-// of bandwidths), gw is −2 times it; grad may be nil.
+// grows by that factor, so that one exponential gives the others by squaring; 0 that every bandwidth needs its own. c holds −log2(e)/(2h²),
+// fw and gw what the sums of e and of c·e are to be multiplied with; grad may be nil.
 func (m *machine) gaussMix() {
 	m.text("gaussMix", "func(f, grad, x *float32, dim int, y, wy *float32, ny int, c *float32, nc, mode int, fw, gw float32)")
 	f, grad, x := arg("f"), arg("grad"), arg("x")
@@ -93,8 +93,7 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 	cv := m.constant(c, 0)
 	for _, r := range r2 {
 		VMULPS(cv, r, r)
-		e := m.expNegative(m.neg(r))
-		VMOVAPS(e, r)
+		m.exp2Negative(r)
 	}
 	accumulate := func() {
 		cv := m.constant(c, 0)
@@ -126,9 +125,9 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 		for j, r := range r2 {
 			t := m.vec()
 			VMULPS(cv, r, t)
-			e := m.expNegative(m.neg(t))
-			VADDPS(e, sum[j], sum[j])
-			VFMADD231PS(e, cv, slope[j])
+			m.exp2Negative(t)
+			VADDPS(t, sum[j], sum[j])
+			VFMADD231PS(t, cv, slope[j])
 		}
 		advance(4, c)
 	})
@@ -167,15 +166,21 @@ func (m *machine) gaussPoints(n int, f, grad, x, y, wy, stride gp) {
 	Label(out)
 }
 
-// expNegative is e^x for x <= 0; x is lost.
-func (m *machine) expNegative(x vector) vector {
-	low := -87.33
+// exp2Negative replaces x <= 0 by 2^x.
+func (m *machine) exp2Negative(x vector) {
+	low := -126.0
 	if !m.wide {
-		low = -86.98
+		low = -125.0
 	}
 	some := m.compareTo(notLessOrNaN, x, low)
 	m.maximum(low, x, x)
-	p := m.expSmall(x)
-	m.keep(some, p, p)
-	return p
+	n, p := m.vec(), m.vec()
+	m.round(x, n)
+	VSUBPS(n, x, x)
+	VBROADCASTSS(m.c(exp2Poly[0]), p)
+	for _, c := range exp2Poly[1:] {
+		m.horner(c, x, p)
+	}
+	m.scale(n, p)
+	m.keep(some, p, x)
 }
