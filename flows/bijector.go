@@ -3,13 +3,16 @@ package flows
 import (
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
+	"hepmorph/internal/rng"
 )
 
 // Float is the element type of a flow: float32 in the product, float64 in checks.
 type Float = kernel.Float
 
-// Program, Tensor and Params are the engine's, so that a bijector can be written outside this module.
+// Program, Tensor and Params are the engine's, so that a bijector can be written outside this module. A Key names a family of addressed
+// random numbers.
 type (
+	Key              = rng.Key
 	Program[T Float] = ad.Program[T]
 	Tensor           = ad.Tensor
 	Params[T Float]  = ad.Params[T]

@@ -2,18 +2,17 @@ package flows
 
 import (
 	"fmt"
-	"math"
 
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
 	"hepmorph/internal/nn"
-	"hepmorph/internal/rng"
 )
 
-// A Flow is a chain of bijectors over a standard normal base: ln p(x|c) = ln N(f(x;c); 0, 1) + ln|det df/dx|.
+// A Flow is a chain of bijectors over a base distribution: ln p(x|c) = ln base(f(x;c)) + ln|det df/dx|.
 type Flow[T Float] struct {
 	Params    *Params[T]
 	Bijectors Chain[T]
+	Base      Base[T] // nil: standard normal
 }
 
 // Dim and ContextDim are the numbers of features and of context.
@@ -120,31 +119,64 @@ func newAutoregressive[T Float](ps *Params[T], s Settings, mapping func(Settings
 func (fl *Flow[T]) NLL(p *Program[T], x, c, w Tensor) int {
 	ladj := p.Sum(1)
 	z := fl.Bijectors.Forward(p, x, c, ladj)
-	return p.GaussianNLL(z, ladj, w)
+	if fl.Base == nil {
+		return p.GaussianNLL(z, ladj, w)
+	}
+	return p.WeightedSum(fl.Base.LogProb(p, z, ladj), w, -1)
+}
+
+func (fl *Flow[T]) base() Base[T] {
+	if fl.Base == nil {
+		return Normal[T]{}
+	}
+	return fl.Base
 }
 
 // An Evaluator runs a flow on rows, in tiles on several workers. Not safe for concurrent use; the flow's parameters must not change while
 // it runs.
 type Evaluator[T Float] struct {
-	fl             *Flow[T]
-	encode, decode *ad.Exec[T]
-	z, zl, x, xl   Tensor
+	fl                      *Flow[T]
+	encode, decode, density *ad.Exec[T]
+	z, zl, x, xl, lp        Tensor
+	noise                   func(dst []T, first, n int)
+	key                     Key
+	first                   uint64
+	run                     ad.Run[T]
+	in                      [2]ad.Source[T]
+	out                     [2]ad.Sink[T]
 }
+
+// evaluatorShards is the number of pieces that rows are split into for the workers.
+const evaluatorShards = 64
 
 // NewEvaluator compiles the flow's passes for a set of kernels and a pool of workers.
 func NewEvaluator[T Float](fl *Flow[T], k *kernel.Set[T], pool *ad.Pool) *Evaluator[T] {
 	ev := &Evaluator[T]{fl: fl}
-	set := ad.Settings{Shards: 64}
+	set := ad.Settings{Shards: evaluatorShards}
 	p := ad.NewProgram(fl.Params)
 	x, c := p.Input(fl.Dim()), ev.context(p)
 	ev.zl = p.Sum(1)
 	ev.z = fl.Bijectors.Forward(p, x, c, ev.zl)
 	ev.encode = p.Compile(k, pool, nil, set)
-	q := ad.NewProgram(fl.Params)
-	z, c := q.Input(fl.Dim()), ev.context(q)
-	ev.xl = q.Sum(1)
-	ev.x = fl.Bijectors.Inverse(q, z, c, ev.xl)
-	ev.decode = q.Compile(k, pool, nil, set)
+
+	p = ad.NewProgram(fl.Params)
+	x, c = p.Input(fl.Dim()), ev.context(p)
+	ladj := p.Sum(1)
+	ev.lp = fl.base().LogProb(p, fl.Bijectors.Forward(p, x, c, ladj), ladj)
+	ev.density = p.Compile(k, pool, nil, set)
+
+	p = ad.NewProgram(fl.Params)
+	z, c := p.Input(fl.Dim()), ev.context(p)
+	ev.xl = p.Sum(1)
+	ev.x = fl.Bijectors.Inverse(p, z, c, ev.xl)
+	ev.decode = p.Compile(k, pool, nil, set)
+
+	base, d := fl.base(), fl.Dim()
+	ev.noise = func(dst []T, first, n int) {
+		for i := range n {
+			base.Draw(ev.key, ev.first+uint64(first+i), dst[i*d:(i+1)*d])
+		}
+	}
 	return ev
 }
 
@@ -155,51 +187,38 @@ func (ev *Evaluator[T]) context(p *Program[T]) Tensor {
 	return p.Input(ev.fl.ContextDim())
 }
 
-func (ev *Evaluator[T]) run(e *ad.Exec[T], n int, x, c, y, ladj []T, yt, lt Tensor) {
-	r := ad.Run[T]{N: n, Inputs: []ad.Source[T]{{Data: x}}, Outputs: []ad.Sink[T]{{Tensor: yt, Data: y}}}
+func (ev *Evaluator[T]) do(e *ad.Exec[T], n int, x ad.Source[T], c []T, out ...ad.Sink[T]) {
+	ev.in = [2]ad.Source[T]{x, {Data: c}}
+	ev.run = ad.Run[T]{N: n, Inputs: ev.in[:1], Outputs: ev.out[:0]}
 	if ev.fl.ContextDim() > 0 {
-		r.Inputs = append(r.Inputs, ad.Source[T]{Data: c})
+		ev.run.Inputs = ev.in[:]
 	}
-	if ladj != nil {
-		r.Outputs = append(r.Outputs, ad.Sink[T]{Tensor: lt, Data: ladj})
+	for _, o := range out {
+		if o.Data != nil {
+			ev.run.Outputs = append(ev.run.Outputs, o)
+		}
 	}
-	e.Run(&r)
+	e.Run(&ev.run)
+	ev.in, ev.out = [2]ad.Source[T]{}, [2]ad.Sink[T]{}
 }
 
 // Encode writes z = f(x; c) for n rows and, if ladj is not nil, ln|det dz/dx|.
 func (ev *Evaluator[T]) Encode(n int, z, ladj, x, c []T) {
-	ev.run(ev.encode, n, x, c, z, ladj, ev.z, ev.zl)
+	ev.do(ev.encode, n, ad.Source[T]{Data: x}, c, ad.Sink[T]{Tensor: ev.z, Data: z}, ad.Sink[T]{Tensor: ev.zl, Data: ladj})
 }
 
 // Decode writes x with f(x; c) = z for n rows and, if ladj is not nil, ln|det dx/dz|.
 func (ev *Evaluator[T]) Decode(n int, x, ladj, z, c []T) {
-	ev.run(ev.decode, n, z, c, x, ladj, ev.x, ev.xl)
+	ev.do(ev.decode, n, ad.Source[T]{Data: z}, c, ad.Sink[T]{Tensor: ev.x, Data: x}, ad.Sink[T]{Tensor: ev.xl, Data: ladj})
 }
 
 // LogProb writes ln p(x|c) for n rows.
 func (ev *Evaluator[T]) LogProb(n int, out, x, c []T) {
-	d := ev.fl.Dim()
-	z := make([]T, n*d)
-	ev.Encode(n, z, out, x, c)
-	norm := float64(d) / 2 * math.Log(2*math.Pi)
-	for i := range n {
-		s := 0.0
-		for _, v := range z[i*d : (i+1)*d] {
-			s += float64(v) * float64(v)
-		}
-		out[i] = T(float64(out[i]) - s/2 - norm)
-	}
+	ev.do(ev.density, n, ad.Source[T]{Data: x}, c, ad.Sink[T]{Tensor: ev.lp, Data: out})
 }
 
 // Sample draws n rows given their contexts. Row i depends on (key, first+i) and c alone.
-func (ev *Evaluator[T]) Sample(n int, x, c []T, key rng.Key, first uint64) {
-	d := ev.fl.Dim()
-	z := make([]T, n*d)
-	for i := range n {
-		s := key.At(first + uint64(i))
-		for j := range d {
-			z[i*d+j] = T(s.Norm())
-		}
-	}
-	ev.Decode(n, x, nil, z, c)
+func (ev *Evaluator[T]) Sample(n int, x, c []T, key Key, first uint64) {
+	ev.key, ev.first = key, first
+	ev.do(ev.decode, n, ad.Source[T]{Fill: ev.noise}, c, ad.Sink[T]{Tensor: ev.x, Data: x})
 }

@@ -6,7 +6,7 @@ import (
 
 // Settings fix how a program runs. The zero value is the recommended run.
 type Settings struct {
-	Items  int // items a tile; default 64 (rounded so that Rep 1 fills panels of 32)
+	Items  int // items a tile; default: as many as make 128 rows or more, with little padding
 	Shards int // gradient shards; default 4. Part of the result: sums are taken in this partition
 }
 
@@ -139,7 +139,7 @@ func (s *Shards[T]) Clear(p *Pool) {
 // Compile fixes the memory of the program and how it runs. Parameters added later are not seen.
 func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s Settings) *Exec[T] {
 	if s.Items == 0 {
-		s.Items = 64
+		s.Items = p.tile()
 	}
 	if shards != nil {
 		s.Shards = len(shards.G)
@@ -180,6 +180,27 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 	e.fwd, e.bwd = e.forwardShard, e.backwardShard
 	e.slabs(off, goff)
 	return e
+}
+
+// tileRows is the least number of rows of a default tile: fewer would stream the weights and their gradients more often, more would not stay
+// in the level-2 cache.
+const tileRows = 128
+
+// tile is the number of items that makes at least tileRows rows, up to four times as many where panels would be padded by over 2 %.
+func (p *Program[T]) tile() int {
+	rep := 1
+	for _, t := range p.inputs {
+		rep = max(rep, t.Rep)
+	}
+	least := (tileRows + rep - 1) / rep
+	best, waste := least, 1.0
+	for n := least; n <= 4*least && waste > 0.02; n++ {
+		padded := roundUp(n*rep, kernel.Lanes)
+		if w := 1 - float64(n*rep)/float64(padded); w < waste-1e-9 {
+			best, waste = n, w
+		}
+	}
+	return best
 }
 
 func (e *Exec[T]) slabs(off, goff int) {

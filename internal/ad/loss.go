@@ -160,3 +160,42 @@ func (o *logistic[T]) Backward(f *Frame[T], fresh []bool) {
 		}
 	}
 }
+
+type weightedSum[T kernel.Float] struct {
+	x, w  Tensor
+	scale T
+	slot  int
+}
+
+// WeightedSum records the loss scale·Σ_r w_r·x_r for one unit a row.
+func (p *Program[T]) WeightedSum(x, w Tensor, scale float64) int {
+	if x.Width != 1 || w.Width != 1 || x.Rep != w.Rep {
+		panic("ad: weighted sum of more than one unit")
+	}
+	o := &weightedSum[T]{x: x, w: w, scale: T(scale), slot: p.Loss()}
+	p.Add(o)
+	return o.slot
+}
+
+func (o *weightedSum[T]) In() []Tensor { return []Tensor{o.x} }
+
+func (o *weightedSum[T]) Forward(f *Frame[T]) {
+	w := f.V(o.w)
+	s := 0.0
+	for i, v := range f.V(o.x)[:f.Rows(o.x)] {
+		s += float64(w[i]) * float64(v)
+	}
+	f.AddLoss(o.slot, float64(o.scale)*s)
+}
+
+func (o *weightedSum[T]) Backward(f *Frame[T], fresh []bool) {
+	g, w := f.Cotangents(o.x), f.V(o.w)
+	for i := range g {
+		d := o.scale * w[i]
+		if fresh[0] {
+			g[i] = d
+		} else {
+			g[i] += d
+		}
+	}
+}

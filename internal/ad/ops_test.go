@@ -70,6 +70,10 @@ var operations = []struct {
 		b.P.LogisticLoss(b.Input(1, 1), b.Fixed(1, 1), b.Fixed(1, 1))
 		return ad.Tensor{}
 	}},
+	{"weighted sum", func(b *adtest.Builder) ad.Tensor {
+		b.P.WeightedSum(b.Input(1, 3), b.Fixed(1, 3), -1.5)
+		return ad.Tensor{}
+	}},
 	{"gaussian nll", func(b *adtest.Builder) ad.Tensor {
 		b.P.GaussianNLL(b.Input(3, 1), b.Input(1, 1), b.Fixed(1, 1))
 		return ad.Tensor{}
