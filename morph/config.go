@@ -314,10 +314,14 @@ func DecodeConfig(name string, text []byte, sets ...string) (*Config, error) {
 	return c, c.resolve()
 }
 
+// defaultEpochs is how long a training is that says nothing of it. On samples of 1e5 rows a flow that sees them more often begins to learn
+// their fluctuations: the published recipe was best after 18 epochs at nearly the full rate.
+const defaultEpochs = 30
+
 // resolve fills in what depends on other values.
 func (c *Config) resolve() error {
 	if t := &c.Train; t.Budget == 0 && t.Steps == 0 && t.Epochs == 0 {
-		t.Budget = Duration(15 * time.Minute)
+		t.Epochs = defaultEpochs
 	}
 	return nil
 }

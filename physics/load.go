@@ -90,6 +90,7 @@ type Program struct {
 	columns  []Column
 	exprs    []*Expr
 	branches []string
+	entry    bool // EntryName is the number of the entry
 }
 
 // collection says which branches hold the elements that are the rows.
@@ -98,6 +99,9 @@ type collection struct {
 	branches map[string]bool
 	shape    string // the branch that gives the number of elements
 }
+
+// EntryName is the entry of a row in the chain as expressions see it, where no branch has that name: `entry % 10 < 7`.
+const EntryName = "entry"
 
 // Prepare compiles a sample for the branches of a tree and the columns that are wanted: each has a Name, an Expr (default: its
 // name), a Unit and a Role; a column of role ID is exact.
@@ -109,6 +113,10 @@ func Prepare(branches []rootio.Branch, s Sample, columns []Column) (*Program, er
 				p.kinds[b.Name] = b.Kind
 			}
 		}
+	}
+	if _, ok := p.kinds[EntryName]; !ok {
+		p.kinds[EntryName] = rootio.Kind{Elem: rootio.Int64}
+		p.entry = true
 	}
 	if s.Row != "" && s.Row != "event" {
 		c, err := findCollection(branches, s.Row)
@@ -222,7 +230,7 @@ func (p *Program) need() {
 		for _, b := range e.Branches() {
 			if d, ok := p.defs[b]; ok {
 				visit(d)
-			} else {
+			} else if b != EntryName || !p.entry {
 				need[b] = true
 			}
 		}
@@ -324,9 +332,16 @@ func (p *Program) Run(b *rootio.Batch) (*Table, CutFlow, error) {
 	for name, v := range b.Cols {
 		work.Cols[name] = v
 	}
+	if p.entry {
+		number := make([]int64, b.N)
+		for i := range number {
+			number[i] = b.Lo + int64(i)
+		}
+		work.Cols[EntryName] = rootio.Ints(rootio.Int64, number)
+	}
 	if p.coll != nil {
 		var err error
-		if work, parent, elem, err = p.explode(b); err != nil {
+		if work, parent, elem, err = p.explode(work); err != nil {
 			return nil, nil, err
 		}
 	}
