@@ -258,21 +258,25 @@ func NewMixture[T Float](ps *Params[T], name string, d, k int, spread float64, s
 	return m, nil
 }
 
-// weights are the components' shares.
-func (m *Mixture[T]) weights() []float64 {
-	w := make([]float64, m.K)
-	top, sum := math.Inf(-1), 0.0
+// weights writes the components' shares.
+func (m *Mixture[T]) weights(w []float64) []float64 {
+	norm := m.norm()
 	for k := range w {
-		top = max(top, float64(m.ps.Row(m.logw, k)[0]))
-	}
-	for k := range w {
-		w[k] = math.Exp(float64(m.ps.Row(m.logw, k)[0]) - top)
-		sum += w[k]
-	}
-	for k := range w {
-		w[k] /= sum
+		w[k] = math.Exp(float64(m.ps.Row(m.logw, k)[0]) - norm)
 	}
 	return w
+}
+
+// norm is the logarithm of the sum of the raw weights.
+func (m *Mixture[T]) norm() float64 {
+	top, sum := math.Inf(-1), 0.0
+	for k := range m.K {
+		top = max(top, float64(m.ps.Row(m.logw, k)[0]))
+	}
+	for k := range m.K {
+		sum += math.Exp(float64(m.ps.Row(m.logw, k)[0]) - top)
+	}
+	return top + math.Log(sum)
 }
 
 // logWidth bounds a log-width to ±ln 1000 and returns its slope.
@@ -284,9 +288,13 @@ func logWidth(raw float64) (v, slope float64) {
 // Draw picks a component and draws from it.
 func (m *Mixture[T]) Draw(key Key, at uint64, z []T) {
 	s := key.At(at)
-	u, k := s.Float64(), 0
-	for w := m.weights(); k < m.K-1 && u >= w[k]; k++ {
-		u -= w[k]
+	u, norm, k := s.Float64(), m.norm(), 0
+	for ; k < m.K-1; k++ {
+		w := math.Exp(float64(m.ps.Row(m.logw, k)[0]) - norm)
+		if u < w {
+			break
+		}
+		u -= w
 	}
 	mean, logs := m.ps.Row(m.mean, k), m.ps.Row(m.logs, k)
 	for i := range z {
@@ -313,7 +321,7 @@ func (o *mixtureLogProb[T]) Forward(f *ad.Frame[T]) {
 	m := o.m
 	z, y, share := f.V(o.z), f.V(o.y), f.V(o.share)
 	copy(f.Values(o.y), f.V(o.ladj))
-	w := m.weights()
+	w := m.weights(f.Temp64(m.K))
 	for p := range f.Panels(o.z) {
 		var top, sum [lanes]float64
 		for e := range top {
@@ -366,7 +374,7 @@ func (o *mixtureLogProb[T]) Backward(f *ad.Frame[T], fresh []bool) {
 			clear(f.Cotangents(o.z))
 		}
 	}
-	w := m.weights()
+	w := m.weights(f.Temp64(m.K))
 	for k := range m.K {
 		mean, logs := m.ps.Row(m.mean, k), m.ps.Row(m.logs, k)
 		dw := 0.0

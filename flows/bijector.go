@@ -9,14 +9,34 @@ import (
 // Float is the element type of a flow: float32 in the product, float64 in checks.
 type Float = kernel.Float
 
-// Program, Tensor and Params are the engine's, so that a bijector can be written outside this module. A Key names a family of addressed
-// random numbers.
+// Names of the engine under which code outside this module can write a bijector: a Program is a list of Ops over Tensors and Params, each of
+// which runs on the Frame of one tile with a set of Kernels; a Pool has the workers; a Key names a family of addressed random numbers.
 type (
 	Key              = rng.Key
-	Program[T Float] = ad.Program[T]
+	Pool             = ad.Pool
 	Tensor           = ad.Tensor
+	Param            = ad.Param
+	Program[T Float] = ad.Program[T]
 	Params[T Float]  = ad.Params[T]
+	Op[T Float]      = ad.Op[T]
+	Frame[T Float]   = ad.Frame[T]
+	Kernels[T Float] = kernel.Set[T]
 )
+
+// NewParams returns an empty store of parameters.
+func NewParams[T Float]() *Params[T] { return ad.NewParams[T]() }
+
+// NewPool starts workers, as many as GOMAXPROCS if threads is 0. Close ends them.
+func NewPool(threads int) *Pool { return ad.NewPool(threads) }
+
+// NewKey derives a key from a seed and the name of its purpose.
+func NewKey(seed uint64, name string) Key { return rng.NewKey(seed, name) }
+
+// Best returns the fastest kernels of this processor, Portable those in plain Go, which also exist in float64.
+func Best() *Kernels[float32] { return kernel.Best() }
+
+// Portable returns the kernels in plain Go.
+func Portable[T Float]() *Kernels[T] { return kernel.Portable[T]() }
 
 // A Bijector records an invertible map of rows of D features, given a context of C numbers. Forward takes x, Inverse takes z; both
 // add the log-det of the direction run to ladj, an accumulator of one unit. c may be the zero Tensor if ContextDim is 0. A Bijector may be

@@ -19,8 +19,8 @@ type Frame[T kernel.Float] struct {
 	cap      int
 	slab     []T
 	grads    []T
-	temp     []T
-	used     int
+	temp     scratch[T]
+	wide     scratch[float64]
 	dw       []T
 	attended attended[T]
 	losses   []float64
@@ -60,16 +60,28 @@ func (f *Frame[T]) W(p *Param) []T { return f.prog.Params.W[p.Off:][:p.Size()] }
 // DW is where the gradient of a parameter is added.
 func (f *Frame[T]) DW(p *Param) []T { return f.dw[p.Off:][:p.Size()] }
 
-// Temp returns n numbers of scratch that live until the operation returns. Their content is arbitrary.
-func (f *Frame[T]) Temp(n int) []T {
+// Temp returns at least n numbers of scratch that live until the operation returns. Their content is arbitrary.
+func (f *Frame[T]) Temp(n int) []T { return f.temp.take(n) }
+
+// Temp64 is Temp in float64, for small exact work.
+func (f *Frame[T]) Temp64(n int) []float64 { return f.wide.take(n)[:n] }
+
+func (f *Frame[T]) newOperation() { f.temp.used, f.wide.used = 0, 0 }
+
+type scratch[T kernel.Float] struct {
+	slab []T
+	used int
+}
+
+func (s *scratch[T]) take(n int) []T {
 	n = roundUp(n, align)
-	if f.used+n > len(f.temp) {
-		f.temp = make([]T, 2*(f.used+n)) // only while warming up: what was handed out before stays alive in its old slab
-		f.used = 0
+	if s.used+n > len(s.slab) {
+		s.slab = make([]T, 2*(s.used+n)) // only while warming up: what was handed out before stays alive in its old slab
+		s.used = 0
 	}
-	s := f.temp[f.used:][:n]
-	f.used += n
-	return s
+	t := s.slab[s.used:][:n]
+	s.used += n
+	return t
 }
 
 // AddLoss adds v to a loss of this tile.
@@ -262,7 +274,7 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 		clear(f.losses)
 		e.load(f, t, worker)
 		for _, op := range e.prog.ops {
-			f.used = 0
+			f.newOperation()
 			op.Forward(f)
 		}
 		for _, o := range e.run.Outputs {
@@ -280,7 +292,7 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 
 func (e *Exec[T]) backward(f *Frame[T]) {
 	for i := len(e.prog.ops) - 1; i >= 0; i-- {
-		f.used = 0
+		f.newOperation()
 		e.prog.ops[i].Backward(f, e.fresh[i])
 	}
 }
