@@ -55,9 +55,6 @@ func (m *Model) Apply(ctx context.Context, o ApplyOptions) ([]Applied, error) {
 	}
 	var jobs []job
 	if strings.HasSuffix(o.Out, "/") || isDir(o.Out) {
-		if err := atomicfile.MkdirAll(o.Out); err != nil {
-			return nil, err
-		}
 		seen := map[string]bool{}
 		for _, f := range files {
 			name := filepath.Base(f)
@@ -78,6 +75,11 @@ func (m *Model) Apply(ctx context.Context, o ApplyOptions) ([]Applied, error) {
 		}
 		if !o.Force && exists(j.out) {
 			return nil, fmt.Errorf("morph: could not write %q: it exists (--force replaces it): %w", j.out, atomicfile.ErrWrite)
+		}
+	}
+	if strings.HasSuffix(o.Out, "/") {
+		if err := atomicfile.MkdirAll(o.Out); err != nil {
+			return nil, err
 		}
 	}
 	pool := ad.NewPool(o.Threads)
@@ -180,6 +182,9 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	opt := rootio.CopyOptions{Read: read, Progress: o.Progress}
 	if o.Shards > 0 {
 		opt.Lo, opt.Hi = entries*int64(o.Shard-1)/int64(o.Shards), entries*int64(o.Shard)/int64(o.Shards)
+		if opt.Lo == opt.Hi {
+			opt.Lo, opt.Hi = entries, entries // none: an end of 0 would be all
+		}
 		opt.Bare = o.Shard > 1 // other trees belong to the sample as a whole: the first shard has them
 	}
 	if o.Friend || m.cfg.Output.Friend {

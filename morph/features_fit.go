@@ -181,6 +181,11 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	if len(x) < 2 || slices.Min(x) == slices.Max(x) {
 		return nil, fmt.Errorf("it is constant in the training rows (leave it out, or make it a condition): %w", ErrInput)
 	}
+	for d, name := range []string{"simulation", "data"} {
+		if one, _ := pool([2][]float64{cols[d]}, [2][]float64{w[d]}, isTail); len(one) > 1 && slices.Min(one) == slices.Max(one) {
+			return nil, fmt.Errorf("all its values in %s are %v, not so in the other sample: no map leads from one to the other (leave it out): %w", name, one[0], ErrInput)
+		}
+	}
 	f.Info = ColumnInfo{Name: spec.Name, Min: slices.Min(x), Max: slices.Max(x), Mantissa: f.Grid.Mantissa}
 	f.Info.Spike, f.Info.SpikeAt = spike(x, wx)
 	if spec.Atom != nil && !(f.Info.Min > *spec.Atom) {

@@ -404,7 +404,7 @@ func (v *validator) score() (float64, []train.Value, error) {
 	joint(v.sim.N, v.morphed, n.d, s.c, n.c, v.sim.X)
 	e := v.sliced.Energy(v.sim, v.dat, nil, 0)
 	if math.IsNaN(e) {
-		return 0, nil, fmt.Errorf("morph: could not evaluate: a morphed value is not a number")
+		return 0, nil, fmt.Errorf("morph: could not evaluate: a morphed value is %w", train.ErrNotFinite)
 	}
 	return nll, []train.Value{{Name: "nll", Value: nll}, {Name: "energy distance", Value: e}}, nil
 }

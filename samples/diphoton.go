@@ -67,7 +67,7 @@ func (s DiphotonSettings) CrossSection(p Process) (CrossSection, error) {
 
 func (s DiphotonSettings) resolve() (DiphotonSettings, error) {
 	fail := func(format string, a ...any) (DiphotonSettings, error) {
-		return s, fmt.Errorf("samples: could not make diphoton samples: "+format, a...)
+		return s, settingsError{fmt.Errorf("samples: could not make diphoton samples: "+format, a...)}
 	}
 	if s.Events == 0 {
 		s.Events = 100000

@@ -24,7 +24,7 @@ func (s OneflowSettings) resolve() (OneflowSettings, error) {
 		s.Events = 100000
 	}
 	if s.Events < 100 || s.Events > math.MaxInt32 {
-		return s, fmt.Errorf("samples: could not make one-flow samples: %d events asked for, must be 100 to %d", s.Events, math.MaxInt32)
+		return s, settingsError{fmt.Errorf("samples: could not make one-flow samples: %d events asked for, must be 100 to %d", s.Events, math.MaxInt32)}
 	}
 	return s, nil
 }

@@ -13,6 +13,15 @@ import (
 	"hepmorph/physics/rootio"
 )
 
+// ErrSettings marks settings outside their ranges.
+var ErrSettings = errors.New("settings out of range")
+
+type settingsError struct{ error }
+
+func (e settingsError) Unwrap() error { return e.error }
+
+func (settingsError) Is(target error) bool { return target == ErrSettings }
+
 // rows of a block that is made at once and written.
 const blockRows = 1 << 14
 
@@ -92,7 +101,7 @@ func blocks(ctx context.Context, w *rootio.TreeWriter, n int64, block func(lo, h
 // diphoton-simulation-yj.root), diphoton-data.root and, with Truth, diphoton-truth.root beside every simulation. Trees are called
 // diphoton, Events or analysis by layout. It returns the paths written; memory does not grow with the number of events.
 //
-// It fails on settings outside their ranges, when ctx ends (its error), and on files that can't be written or exist without Force
+// It fails on settings outside their ranges (ErrSettings), when ctx ends (its error), and on files that can't be written or exist without Force
 // (atomicfile.ErrWrite); a file is complete or not there.
 func WriteDiphoton(ctx context.Context, dir string, s DiphotonSettings) ([]string, error) {
 	s, err := s.resolve()

@@ -69,7 +69,7 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			a.logf("2/4 train: hepmorph morph train -c %s --out %s", inside(out, "demo.yaml"), inside(out, "run"))
-			t, err := a.train(cmd, cfg, inside(out, "run"))
+			t, err := a.train(cmd, cfg, inside(out, "run"), 0)
 			if err != nil {
 				return err
 			}

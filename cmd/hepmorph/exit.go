@@ -11,6 +11,7 @@ import (
 	"hepmorph/internal/modelfile"
 	"hepmorph/internal/train"
 	"hepmorph/morph"
+	"hepmorph/physics"
 	"hepmorph/physics/rootio"
 )
 
@@ -40,17 +41,17 @@ var errThreshold = errors.New("a validation target was missed")
 // exitCode maps an error to the code of its kind.
 func exitCode(err error) int {
 	var usage usageError
-	var conf config.Errors
+	var expr *physics.ExprError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, syscall.EPIPE):
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &conf), errors.Is(err, morph.ErrConfig):
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, morph.ErrConfig):
 		return exitConfig
 	case errors.Is(err, train.ErrStopped), errors.Is(err, context.Canceled):
 		return exitStopped
-	case errors.Is(err, atomicfile.ErrWrite), errors.Is(err, train.ErrLocked):
+	case errors.Is(err, atomicfile.ErrWrite), errors.Is(err, rootio.ErrOutput), errors.Is(err, train.ErrLocked):
 		return exitOutput
 	case errors.Is(err, train.ErrDiverged):
 		return exitDiverged
@@ -60,8 +61,11 @@ func exitCode(err error) int {
 		return exitModel
 	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, fs.ErrNotExist):
 		return exitInput
-	case errors.Is(err, syscall.EPIPE):
-		return exitOK
+	case errors.As(err, &expr):
+		if expr.Row >= 0 { // a value, not the expression
+			return exitInput
+		}
+		return exitConfig
 	}
 	return exitBug
 }

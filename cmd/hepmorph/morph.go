@@ -1,17 +1,23 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"hepmorph/internal/atomicfile"
 	"hepmorph/internal/train"
 	"hepmorph/morph"
+	"hepmorph/physics/rootio"
 )
 
 func (a *app) morphCommand() *cobra.Command {
@@ -19,24 +25,67 @@ func (a *app) morphCommand() *cobra.Command {
 }
 
 func (a *app) morphInit() *cobra.Command {
-	var preset string
-	c := &cobra.Command{Use: "init [--preset NAME]", Short: "print a commented config to start from", Args: cobra.NoArgs,
-		Long:    "Prints a config with a comment on every key, for one of the known layouts:\n" + morph.PresetList(),
-		Example: "  hepmorph morph init --preset cms-nanoaod > run.yaml",
-		RunE: func(*cobra.Command, []string) error {
-			text, err := morph.PresetConfig(preset)
+	var preset, tree string
+	c := &cobra.Command{Use: "init [--preset NAME | FILE]", Short: "print a commented config to start from", Args: cobra.MaximumNArgs(1),
+		Long: "Prints a config with a comment on every key, for one of the known layouts:\n" + morph.PresetList() +
+			"With a ROOT file the layout is found out from its branches; of an unknown one all plain numbers are proposed as features.",
+		Example:           "  hepmorph morph init --preset cms-nanoaod > run.yaml\n  hepmorph morph init mc.root > run.yaml",
+		ValidArgsFunction: rootFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var text []byte
+			var err error
+			switch {
+			case len(args) == 1 && cmd.Flags().Changed("preset"):
+				return usageError{errors.New("give a preset or a file, not both")}
+			case len(args) == 1:
+				text, err = propose(cmd.Context(), args[0], tree)
+			case tree != "":
+				return usageError{errors.New("--tree says which tree of a file is meant; there is no file")}
+			default:
+				if text, err = morph.PresetConfig(preset); err != nil {
+					err = usageError{err}
+				}
+			}
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			_, err = a.out.Write(text)
 			return err
 		}}
-	c.Flags().StringVar(&preset, "preset", "diphoton", "layout: "+strings.Join(morph.PresetNames(), ", "))
+	f := c.Flags()
+	f.StringVar(&preset, "preset", "diphoton", "layout: "+strings.Join(morph.PresetNames(), ", "))
+	f.StringVar(&tree, "tree", "", "tree of the file (default: the only one, or the largest)")
 	return c
+}
+
+// propose makes a config from the branches of a file.
+func propose(ctx context.Context, file, tree string) ([]byte, error) {
+	list, err := rootio.List(ctx, file, rootio.Options{Guard: true})
+	if err != nil {
+		return nil, err
+	}
+	var best *rootio.TreeInfo
+	var names []string
+	for i, t := range list {
+		if !t.IsTree() || t.Why != "" {
+			continue
+		}
+		names = append(names, t.Path)
+		if t.Path == tree || tree == "" && (best == nil || len(t.Branches) > len(best.Branches)) {
+			best = &list[i]
+		}
+	}
+	if best == nil {
+		return nil, &rootio.Error{Op: "find tree", Want: tree, File: file, Kind: rootio.ErrTree, Have: rootio.Nearest(tree, names, 5)}
+	}
+	return morph.ProposeConfig(file, best.Path, best.Branches)
 }
 
 func (a *app) morphTrain() *cobra.Command {
 	var conf, out string
+	var seed uint64
+	var set []string
+	var every int
 	c := &cobra.Command{Use: "train -c CONFIG", Short: "train a morph", Args: cobra.NoArgs,
 		Long: `Trains on the inputs that the config names and writes into the run folder: model.hmm (all that apply needs),
 config.resolved.yaml, log.jsonl, history.pdf and checkpoints. A run that was stopped, by a signal or a kill,
@@ -47,11 +96,14 @@ steps once, at the start; with the resolved config the result is the same at any
 			if err := required("config", conf); err != nil {
 				return err
 			}
-			cfg, err := a.loadConfig(cmd, conf)
+			if cmd.Flags().Changed("seed") {
+				set = append(set, fmt.Sprintf("seed=%d", seed))
+			}
+			cfg, err := a.loadConfig(conf, set)
 			if err != nil {
 				return err
 			}
-			t, err := a.train(cmd, cfg, out)
+			t, err := a.train(cmd, cfg, out, every)
 			if err != nil {
 				return err
 			}
@@ -61,8 +113,9 @@ steps once, at the start; with the resolved config the result is the same at any
 	f := c.Flags()
 	f.StringVarP(&conf, "config", "c", "", "configuration (see: hepmorph morph init)")
 	f.StringVar(&out, "out", "run", "run folder")
-	f.StringArrayVar(&a.set, "set", nil, "override a value of the config: key=value, repeatable")
-	f.Uint64Var(&a.seed, "seed", 0, "seed instead of the config's")
+	f.StringArrayVar(&set, "set", nil, "override a value of the config: key=value, repeatable")
+	f.Uint64Var(&seed, "seed", 0, "seed instead of the config's")
+	f.IntVar(&every, "checkpoint", 0, "steps between checkpoints (0: every 30 seconds)")
 	c.RegisterFlagCompletionFunc("config", yamlFiles)
 	return c
 }
@@ -71,11 +124,7 @@ func yamlFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirec
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-func (a *app) loadConfig(cmd *cobra.Command, path string) (*morph.Config, error) {
-	set := a.set
-	if cmd.Flags().Changed("seed") {
-		set = append(set, fmt.Sprintf("seed=%d", a.seed))
-	}
+func (a *app) loadConfig(path string, set []string) (*morph.Config, error) {
 	if path == "-" {
 		text, err := io.ReadAll(a.in)
 		if err != nil {
@@ -86,15 +135,22 @@ func (a *app) loadConfig(cmd *cobra.Command, path string) (*morph.Config, error)
 	return morph.LoadConfig(path, set...)
 }
 
-func (a *app) train(cmd *cobra.Command, cfg *morph.Config, dir string) (*morph.Trained, error) {
+func (a *app) train(cmd *cobra.Command, cfg *morph.Config, dir string, every int) (*morph.Trained, error) {
+	if checkpoints, err := filepath.Glob(inside(inside(dir, "checkpoints"), "*.ckpt")); err == nil && len(checkpoints) == 0 {
+		if err := a.unused(inside(dir, "model.hmm")); err != nil { // else the run continues, or is found to be another's
+			return nil, err
+		}
+	}
 	bar := a.progress("step")
 	start := time.Now()
-	t, err := morph.Train(cmd.Context(), cfg, morph.TrainOptions{Dir: dir, Threads: a.threads, Guard: true, Force: a.force, Version: version(), Log: a.logf,
+	undo := folders(dir)
+	t, err := morph.Train(cmd.Context(), cfg, morph.TrainOptions{Dir: dir, Threads: a.threads, Guard: true, Force: a.force, Version: version(), Log: a.logf, Checkpoint: every,
 		Progress: func(p train.Progress) {
 			bar.say(int64(p.Step), int64(p.Total), fmt.Sprintf("loss %.4f, held out %.4f, best %.4f", p.Loss, p.Score, p.Best))
 		}})
 	bar.done()
 	if err != nil {
+		undo()
 		return nil, err
 	}
 	r := t.Result
@@ -133,7 +189,11 @@ Memory does not grow with the number of events.`,
 				return err
 			}
 			if shard != "" {
-				if n, err := fmt.Sscanf(shard, "%d/%d", &o.Shard, &o.Shards); n != 2 || err != nil || o.Shard < 1 || o.Shard > o.Shards {
+				i, n, _ := strings.Cut(shard, "/")
+				var err1, err2 error
+				o.Shard, err1 = strconv.Atoi(i)
+				o.Shards, err2 = strconv.Atoi(n)
+				if err1 != nil || err2 != nil || o.Shard < 1 || o.Shard > o.Shards {
 					return usageError{fmt.Errorf("--shard %s: i/n with 1 <= i <= n is expected", shard)}
 				}
 			}
@@ -154,7 +214,11 @@ func (a *app) apply(cmd *cobra.Command, m *morph.Model, o morph.ApplyOptions) er
 	bar := a.progress("event")
 	o.Threads, o.Guard, o.Force, o.Progress = a.threads, true, a.force, bar.set
 	start := time.Now()
+	undo := folders(o.Out)
 	out, err := m.Apply(cmd.Context(), o)
+	if err != nil {
+		undo()
+	}
 	bar.done()
 	total := int64(0)
 	for _, r := range out {
@@ -208,10 +272,30 @@ func (a *app) modelCommand() *cobra.Command {
 	return group("model", "look into model files", show, config)
 }
 
-// exists says whether a path is there.
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// unused refuses a path that is taken, unless outputs may be replaced.
+func (a *app) unused(path string) error {
+	if _, err := os.Lstat(path); err != nil || a.force {
+		return nil // a path that can't be looked at can't be written either, and that is said then
+	}
+	return &atomicfile.Error{Path: path, Err: fmt.Errorf("%w (to replace it: --force)", fs.ErrExist), Kept: true}
+}
+
+// folders notes which of dir and its parents are missing; undo removes those that were made since and are empty.
+func folders(dir string) (undo func()) {
+	var missing []string
+	for p := filepath.Clean(dir); ; p = filepath.Dir(p) {
+		if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+			break
+		}
+		missing = append(missing, p)
+	}
+	return func() {
+		for _, p := range missing {
+			if info, err := os.Lstat(p); err == nil && (!info.IsDir() || os.Remove(p) != nil) {
+				return
+			}
+		}
+	}
 }
 
 func inside(dir, name string) string { return filepath.Join(dir, name) }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"hepmorph/internal/config"
+	"hepmorph/internal/train"
 )
 
 // app is what all commands share.
@@ -16,41 +20,50 @@ type app struct {
 	quiet   bool
 	json    bool // log format
 	force   bool
-	seed    uint64
-	set     []string
 }
 
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string, io stdio) int {
 	a := &app{stdio: io}
-	cmd := a.command()
-	cmd.SetArgs(args)
-	cmd.SetIn(io.in)
-	cmd.SetOut(io.out)
-	cmd.SetErr(io.err)
-	var err error
-	var bug any
-	func() {
-		defer func() {
-			if bug = recover(); bug != nil {
-				err = fmt.Errorf("%v", bug)
-			}
-		}()
-		err = cmd.ExecuteContext(ctx)
-	}()
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	err, cmd, trace := execute(ctx, root)
 	code := exitCode(err)
-	if err == nil || code == exitOK {
+	if code == exitOK {
 		return code
 	}
-	msg := err.Error()
-	fmt.Fprintf(io.err, "hepmorph: %s\n", strings.TrimPrefix(msg, "hepmorph: "))
-	if bug != nil {
-		fmt.Fprintf(io.err, "this is a bug in hepmorph %s; please report it with:\n%s", version(), stack())
+	msg := strings.TrimPrefix(err.Error(), "hepmorph: ")
+	switch {
+	case code == exitStopped && !errors.Is(err, train.ErrStopped):
+		msg = "stopped; every output is complete or not there (run the same command again)"
+	case code == exitStopped:
+		msg += " (run the same command again to continue)"
 	}
-	if code == exitUsage {
-		fmt.Fprintln(io.err, "see: hepmorph help")
+	fmt.Fprintf(io.err, "hepmorph: %s\n", msg)
+	switch {
+	case trace != nil:
+		fmt.Fprintf(io.err, "this is a bug in hepmorph %s; please report it with:\n%s", version(), trace)
+	case code == exitBug:
+		fmt.Fprintf(io.err, "hepmorph %s did not expect this; if the message does not help, please report it\n", version())
+	case code == exitUsage:
+		fmt.Fprintf(io.err, "see: %s --help\n", cmd.CommandPath())
 	}
 	return code
+}
+
+// execute runs a command. A panic becomes an error with its stack.
+func execute(ctx context.Context, root *cobra.Command) (err error, cmd *cobra.Command, trace []byte) {
+	cmd = root
+	defer func() {
+		if bug := recover(); bug != nil {
+			err, trace = fmt.Errorf("%v", bug), debug.Stack()
+		}
+	}()
+	cmd, err = root.ExecuteContextC(ctx)
+	return err, cmd, nil
 }
 
 func (a *app) command() *cobra.Command {
@@ -68,8 +81,14 @@ The main job, step by step:           hepmorph morph init > run.yaml     a comme
                                       hepmorph morph validate -m run/model.hmm --out report`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.threads < 0 {
+				return usageError{fmt.Errorf("--threads %d: 0 or more is expected", a.threads)}
+			}
+			return nil
+		},
 	}
 	f := c.PersistentFlags()
 	f.IntVar(&a.threads, "threads", 0, "threads to use (0: as many as the machine or its cgroup grants); results do not depend on it")
@@ -99,14 +118,27 @@ func wrapArgs(c *cobra.Command) {
 
 // group is a command that only has subcommands.
 func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
-	}, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: knownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	c.AddCommand(sub...)
 	return c
+}
+
+// knownCommand refuses arguments that are no subcommand, and says which come near.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, s := range c.Commands() {
+		if s.IsAvailableCommand() {
+			names = append(names, s.Name())
+		}
+	}
+	hint := ""
+	if near := config.Near(args[0], names, 1); len(near) > 0 {
+		hint = " (did you mean " + near[0] + "?)"
+	}
+	return fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint)
 }
 
 func required(flag, value string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -25,13 +26,22 @@ shapes, isolation and pile-up, in closed form; --truth adds what a perfect morph
 			if err := required("out", out); err != nil {
 				return err
 			}
-			s.Seed, s.Threads, s.Force, s.Layout = a.seed, a.threads, a.force, samples.Layout(layout)
+			if s.Events < 1 {
+				return usageError{fmt.Errorf("--events %d: at least 1 is expected", s.Events)}
+			}
+			if s.Peak < 0 {
+				return usageError{fmt.Errorf("--peak %g: a share of at least 0 and below 1 is expected", s.Peak)}
+			}
+			s.Threads, s.Force, s.Layout = a.threads, a.force, samples.Layout(layout)
 			for _, p := range processes {
 				v, err := samples.ParseProcess(p)
 				if err != nil {
 					return usageError{err}
 				}
 				s.Processes = append(s.Processes, v)
+			}
+			if s.Peak == 0 {
+				s.Peak = -1 // none; 0 would be the default
 			}
 			bar := a.progress("events")
 			s.Progress = bar.set
@@ -42,7 +52,7 @@ shapes, isolation and pile-up, in closed form; --truth adds what a perfect morph
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "folder to write to")
 	f.Int64Var(&s.Events, "events", 100000, "events of each sample")
-	f.Uint64Var(&a.seed, "seed", 1, "seed of all random numbers")
+	f.Uint64Var(&s.Seed, "seed", 1, "seed of all random numbers")
 	f.StringVar(&layout, "layout", "flat", "flat, nanoaod or atlas-2025")
 	f.BoolVar(&s.Truth, "truth", false, "write the answer of a perfect morph too")
 	f.Float64Var(&s.Peak, "peak", 0.02, "share of the 125 GeV peak in both samples")
@@ -60,7 +70,10 @@ func (a *app) samplesOneflow() *cobra.Command {
 			if err := required("out", out); err != nil {
 				return err
 			}
-			s.Seed, s.Threads, s.Force = a.seed, a.threads, a.force
+			if s.Events < 1 {
+				return usageError{fmt.Errorf("--events %d: at least 1 is expected", s.Events)}
+			}
+			s.Threads, s.Force = a.threads, a.force
 			bar := a.progress("events")
 			s.Progress = bar.set
 			files, err := samples.WriteOneflow(cmd.Context(), out, s)
@@ -70,11 +83,14 @@ func (a *app) samplesOneflow() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "folder to write to")
 	f.IntVar(&s.Events, "events", 100000, "events of each sample")
-	f.Uint64Var(&a.seed, "seed", 1, "seed of all random numbers")
+	f.Uint64Var(&s.Seed, "seed", 1, "seed of all random numbers")
 	return c
 }
 
 func (a *app) written(files []string, err error) error {
+	if errors.Is(err, samples.ErrSettings) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type validateOptions struct {
 
 func (a *app) morphValidate() *cobra.Command {
 	var model, conf string
+	var set []string
 	var o validateOptions
 	c := &cobra.Command{Use: "validate -m MODEL | -c CONFIG --out DIR", Short: "compare simulation, morphed simulation and data", Args: cobra.NoArgs,
 		Long: `Writes DIR/report.html (self-contained), metrics.json, summary.md, histograms.root and figures as PDF, PNG and SVG.
@@ -47,12 +48,14 @@ are left out, if the config has a split. With a config instead of a model simula
 			switch {
 			case model != "" && conf != "":
 				return usageError{errors.New("give a model or a config, not both")}
+			case model != "" && len(set) > 0:
+				return usageError{errors.New("--set changes a config; a model has its own")}
 			case model != "":
 				if m, err = morph.ReadModel(model); err == nil {
 					cfg = m.Config()
 				}
 			case conf != "":
-				cfg, err = a.loadConfig(cmd, conf)
+				cfg, err = a.loadConfig(conf, set)
 			default:
 				return usageError{errors.New("missing --model or --config")}
 			}
@@ -74,7 +77,7 @@ are left out, if the config has a split. With a config instead of a model simula
 	f.StringVarP(&model, "model", "m", "", "model file")
 	f.StringVarP(&conf, "config", "c", "", "configuration, to compare without a model")
 	f.StringVar(&o.out, "out", "", "folder of the report")
-	f.StringArrayVar(&a.set, "set", nil, "override a value of the config: key=value")
+	f.StringArrayVar(&set, "set", nil, "override a value of the config: key=value, repeatable")
 	f.StringSliceVar(&o.simulation, "simulation", nil, "files of the simulation instead of the config's")
 	f.StringSliceVar(&o.data, "data", nil, "files of the data instead of the config's")
 	f.StringVar(&o.reference, "reference", "", "file with a right answer, shown as a fourth sample")
@@ -85,8 +88,12 @@ are left out, if the config has a split. With a config instead of a model simula
 }
 
 func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o validateOptions) (*validation.Report, error) {
-	replace(cfg.Inputs.Simulation, o.simulation)
-	replace(cfg.Inputs.Data, o.data)
+	for _, name := range []string{"report.html", "metrics.json", "summary.md", "histograms.root"} {
+		if err := a.unused(inside(o.out, name)); err != nil {
+			return nil, err
+		}
+	}
+	cfg = replaced(cfg, o.simulation, o.data)
 	read := rootio.Options{Guard: true}
 	var samples []validation.Sample
 	var events []*morph.Events
@@ -139,11 +146,7 @@ func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o
 		events = append(events, sim)
 	}
 	if o.reference != "" {
-		ref := *cfg
-		ref.Inputs.Simulation = append([]morph.InputConfig(nil), cfg.Inputs.Simulation...)
-		replace(ref.Inputs.Simulation, []string{o.reference})
-		ref.Inputs.Simulation = ref.Inputs.Simulation[:1]
-		if _, err := add(validation.Reference, morph.Simulation, &ref); err != nil {
+		if _, err := add(validation.Reference, morph.Simulation, replaced(cfg, []string{o.reference}, nil)); err != nil {
 			return nil, err
 		}
 	}
@@ -160,14 +163,28 @@ func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o
 		}
 		set.Slices = append(set.Slices, sl)
 	}
-	return validation.Run(ctx, o.out, samples, variables(cfg), set)
+	undo := folders(o.out)
+	rep, err := validation.Run(ctx, o.out, samples, variables(cfg), set)
+	if err != nil {
+		undo()
+	}
+	return rep, err
 }
 
-// replace lets the first input read other files; further inputs are dropped by the caller where they have no place.
-func replace(in []morph.InputConfig, files []string) {
-	if len(files) > 0 && len(in) > 0 {
-		in[0].Files = files
+// replaced is a config that reads other files: one input, with what the first of the config says of them.
+func replaced(cfg *morph.Config, simulation, data []string) *morph.Config {
+	c := *cfg
+	for _, r := range []struct {
+		in    *[]morph.InputConfig
+		files []string
+	}{{&c.Inputs.Simulation, simulation}, {&c.Inputs.Data, data}} {
+		if len(r.files) > 0 {
+			one := (*r.in)[0]
+			one.Files = r.files
+			*r.in = []morph.InputConfig{one}
+		}
 	}
+	return &c
 }
 
 // notes says in words what a reader of the report must know.

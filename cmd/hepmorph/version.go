@@ -40,8 +40,6 @@ func buildInfo() build {
 	return b
 }
 
-func stack() []byte { return debug.Stack() }
-
 func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "version", Short: "print version, revision and the kernels this processor gets", Args: cobra.NoArgs,

@@ -41,6 +41,9 @@ const Schema = "hepmorph.model/1"
 // MaxHeader bounds the JSON header in bytes.
 const MaxHeader = 1 << 20
 
+// ErrNotFinite marks a tensor with NaN or Inf, which is never written.
+var ErrNotFinite = errors.New("not finite")
+
 // ErrUnusable marks a file that is damaged, tampered with, or of another version or kind (exit code 8). A file that can't
 // be opened at all gives the error of the file system instead.
 var ErrUnusable = errors.New("model not usable")
@@ -131,6 +134,16 @@ func unusable(format string, a ...any) error {
 	return fmt.Errorf("modelfile: %s: %w", fmt.Sprintf(format, a...), ErrUnusable)
 }
 
+// Finite returns an error that matches ErrNotFinite if a tensor holds NaN or Inf: such a file can't be written.
+func (f *File) Finite() error {
+	for _, t := range f.Tensors {
+		if i, bad := nonFinite(t.Data); bad {
+			return fmt.Errorf("modelfile: tensor %q: element %d is %w", t.Name, i, ErrNotFinite)
+		}
+	}
+	return nil
+}
+
 // Write writes the file atomically.
 func (f *File) Write(path string) error {
 	head, err := f.seal()
@@ -207,7 +220,7 @@ func (f *File) check() error {
 			return fmt.Errorf("modelfile: could not write tensor %q: shape %v, but %d elements", t.Name, t.Shape, n)
 		}
 		if i, bad := nonFinite(t.Data); bad {
-			return fmt.Errorf("modelfile: could not write tensor %q: element %d is not finite", t.Name, i)
+			return fmt.Errorf("modelfile: could not write tensor %q: element %d is %w", t.Name, i, ErrNotFinite)
 		}
 	}
 	return nil

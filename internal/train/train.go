@@ -28,6 +28,8 @@ var (
 	ErrStopped = errors.New("stopped, checkpoint saved")
 	// ErrDiverged means that the loss was not finite even at lower rates (exit code 6).
 	ErrDiverged = errors.New("training diverged")
+	// ErrNotFinite is what a task returns from Step or Evaluate when numbers are no numbers: the loop goes back and lowers the rate.
+	ErrNotFinite = errors.New("not finite")
 	// ErrResume means that checkpoints are there that belong to another configuration (exit code 8).
 	ErrResume = errors.New("checkpoint of another run")
 	// ErrLocked means that another process works in the folder.
@@ -112,6 +114,7 @@ type loop struct {
 	score    float64
 	early    bool
 	history  []Record
+	good     int // step of the last good snapshot
 	failures int // failed periodic saves in a row
 }
 
@@ -161,7 +164,11 @@ func (l *loop) plan() error {
 		}
 		l.total = max(n, 1)
 	}
-	return l.save()
+	f, err := l.snapshot()
+	if err != nil {
+		return err
+	}
+	return l.write(f)
 }
 
 func (l *loop) run(ctx context.Context) (*Result, error) {
@@ -170,15 +177,45 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	for l.step < l.total && !l.early {
-		if ctx.Err() != nil {
-			if err := l.save(); err != nil {
+	for {
+		done := l.step >= l.total || l.early
+		if !done && ctx.Err() != nil {
+			f, err := l.snapshot()
+			if errors.Is(err, modelfile.ErrNotFinite) {
+				f = good
+			} else if err != nil {
+				return nil, err
+			}
+			if err := l.write(f); err != nil {
 				return nil, err
 			}
 			return nil, fmt.Errorf("train: step %d of %d: %w", l.step, l.total, ErrStopped)
 		}
-		loss, err := l.advance()
-		if errors.Is(err, errNotFinite) {
+		if !done {
+			loss, err := l.advance()
+			if errors.Is(err, ErrNotFinite) {
+				if good, err = l.back(good, err); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if l.Progress != nil {
+				l.Progress(Progress{Step: l.step, Total: l.total, Resumed: l.resumed, Loss: loss, Score: l.score, Best: l.best, BestStep: l.bestStep})
+			}
+			due := time.Since(last) > l.Every
+			if l.Checkpoint > 0 {
+				due = l.step%l.Checkpoint == 0
+			}
+			if !due {
+				continue
+			}
+		}
+		last = time.Now()
+		f, err := l.snapshot()
+		if errors.Is(err, modelfile.ErrNotFinite) { // a moment of the optimizer, while the loss is finite still
 			if good, err = l.back(good, err); err != nil {
 				return nil, err
 			}
@@ -187,32 +224,19 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Progress != nil {
-			l.Progress(Progress{Step: l.step, Total: l.total, Resumed: l.resumed, Loss: loss, Score: l.score, Best: l.best, BestStep: l.bestStep})
-		}
-		due := time.Since(last) > l.Every
-		if l.Checkpoint > 0 {
-			due = l.step%l.Checkpoint == 0
-		}
-		if due {
-			last = time.Now()
-			if good, err = l.snapshot(); err != nil {
-				return nil, err
-			}
+		good = f
+		if !done {
 			if err := l.periodic(good); err != nil {
 				return nil, err
 			}
+			continue
 		}
-	}
-	if l.Dir != "" {
-		if err := l.save(); err != nil {
+		if err := l.write(good); err != nil {
 			return nil, err
 		}
+		return &Result{Steps: l.step, Planned: l.total, BestStep: l.bestStep, Best: l.best, Early: l.early, History: l.history}, nil
 	}
-	return &Result{Steps: l.step, Planned: l.total, BestStep: l.bestStep, Best: l.best, Early: l.early, History: l.history}, nil
 }
-
-var errNotFinite = errors.New("not finite")
 
 // advance makes one step and, when it is due, an evaluation.
 func (l *loop) advance() (float64, error) {
@@ -223,7 +247,7 @@ func (l *loop) advance() (float64, error) {
 	loss := math.NaN()
 	for _, v := range values {
 		if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
-			return 0, fmt.Errorf("train: step %d: %s is %v: %w", l.step, v.Name, v.Value, errNotFinite)
+			return 0, fmt.Errorf("train: step %d: %s is %v: %w", l.step, v.Name, v.Value, ErrNotFinite)
 		}
 		if v.Name == "loss" {
 			loss = v.Value
@@ -241,7 +265,7 @@ func (l *loop) advance() (float64, error) {
 		return 0, err
 	}
 	if math.IsNaN(score) {
-		return 0, fmt.Errorf("train: step %d: the score is %v: %w", l.step, score, errNotFinite)
+		return 0, fmt.Errorf("train: step %d: the score is %v: %w", l.step, score, ErrNotFinite)
 	}
 	l.score = score
 	l.history = append(l.history, Record{l.step, "evaluation", append([]Value{{"score", score}}, log...)})
@@ -260,7 +284,7 @@ func (l *loop) advance() (float64, error) {
 // back returns to the last good state at half the rate.
 func (l *loop) back(good *modelfile.File, cause error) (*modelfile.File, error) {
 	if l.retries++; l.retries > 3 {
-		return nil, fmt.Errorf("%w: %w (last good checkpoint: step %d; try a lower rate or a smaller clip)", ErrDiverged, cause, l.step)
+		return nil, fmt.Errorf("%w: %w (last good checkpoint: step %d; try a lower rate or a smaller clip)", ErrDiverged, cause, l.good)
 	}
 	retries, rate := l.retries, l.rate/2
 	if err := l.restore(good); err != nil {
@@ -330,6 +354,10 @@ func (l *loop) snapshot() (*modelfile.File, error) {
 	if err := l.task.Save(f); err != nil {
 		return nil, err
 	}
+	if err := f.Finite(); err != nil {
+		return nil, err
+	}
+	l.good = l.step
 	return f, nil
 }
 
@@ -360,22 +388,8 @@ func (l *loop) folder() string { return filepath.Join(l.Dir, "checkpoints") }
 
 const keepCheckpoints = 3
 
-func (l *loop) save() error {
-	if l.Dir == "" {
-		return nil
-	}
-	f, err := l.snapshot()
-	if err != nil {
-		return err
-	}
-	return l.write(f)
-}
-
 // periodic writes a checkpoint; a failure is survived twice in a row.
 func (l *loop) periodic(f *modelfile.File) error {
-	if l.Dir == "" {
-		return nil
-	}
 	if err := l.write(f); err != nil {
 		if l.failures++; l.failures >= 3 {
 			return err
@@ -386,8 +400,12 @@ func (l *loop) periodic(f *modelfile.File) error {
 	return nil
 }
 
+// write keeps the last good snapshot on disk.
 func (l *loop) write(f *modelfile.File) error {
-	if err := f.Write(filepath.Join(l.folder(), fmt.Sprintf("step-%08d.ckpt", l.step))); err != nil {
+	if l.Dir == "" {
+		return nil
+	}
+	if err := f.Write(filepath.Join(l.folder(), fmt.Sprintf("step-%08d.ckpt", l.good))); err != nil {
 		return err
 	}
 	old, err := checkpoints(l.folder())
