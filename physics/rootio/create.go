@@ -55,23 +55,25 @@ type WriteColumn struct {
 	Counter string
 	Title   string // documentation, optional
 	Dims    []int  // as in Branch, optional
+	Std     bool   // a text is a std::string, not a C string
 }
 
 // Column describes a branch that is read as one to be written.
 func (b Branch) Column() WriteColumn {
-	return WriteColumn{Name: b.Name, Kind: b.Kind, Counter: b.Counter, Title: b.Title, Dims: b.Dims}
+	return WriteColumn{Name: b.Name, Kind: b.Kind, Counter: b.Counter, Title: b.Title, Dims: b.Dims, Std: b.Std}
 }
 
 // File is a ROOT file that is being made. Nothing appears under its name before Close. Not safe for concurrent use.
 type File struct {
-	path  string
-	tmp   string
-	opt   WriteOptions
-	f     *riofs.File
-	trees []*TreeWriter
-	dirs  map[string]riofs.Directory
-	names map[string]bool
-	err   error
+	path      string
+	tmp       string
+	opt       WriteOptions
+	f         *riofs.File
+	trees     []*TreeWriter
+	dirs      map[string]riofs.Directory
+	names     map[string]bool
+	described bool // the layouts of tree classes are in
+	err       error
 }
 
 // Create begins a file. Its folder must exist.
@@ -92,7 +94,6 @@ func Create(path string, opt WriteOptions) (*File, error) {
 		atomicfile.Discard(tmp)
 		return nil, &atomicfile.Error{Path: path, Err: err}
 	}
-	describeTrees(f)
 	return &File{path: path, tmp: tmp, opt: opt, f: f, dirs: map[string]riofs.Directory{"": f}, names: map[string]bool{}}, nil
 }
 
@@ -201,6 +202,12 @@ func (w *File) Tree(name, title string, cols []WriteColumn) (t *TreeWriter, err 
 			basket = 32 << 10
 		}
 	}
+	if !w.described {
+		if err := describeTrees(w.f); err != nil {
+			return nil, w.fail(fmt.Errorf("%s: %w", place, err))
+		}
+		w.described = true
+	}
 	err = guarded("write", w.path, fmt.Sprintf("tree %q", name), func() (err error) {
 		if t.w, err = rtree.NewWriter(d, last, vars, rtree.WithTitle(title), rtree.WithBasketSize(basket)); err != nil {
 			return err
@@ -209,6 +216,9 @@ func (w *File) Tree(name, title string, cols []WriteColumn) (t *TreeWriter, err 
 		for i, c := range t.cols {
 			list[i] = c.WriteColumn
 		}
+		if err := shape(w.f, t.w, t.cols); err != nil {
+			return err
+		}
 		t.dir, t.name = d, last
 		t.baskets, err = newBaskets(w.f, t.w, list, w.opt, basket)
 		return err
@@ -216,7 +226,6 @@ func (w *File) Tree(name, title string, cols []WriteColumn) (t *TreeWriter, err 
 	if err != nil {
 		return nil, w.fail(fmt.Errorf("%s: %w", place, err))
 	}
-	setTitles(t.w, t.cols)
 	w.trees = append(w.trees, t)
 	return t, nil
 }
@@ -278,7 +287,10 @@ func (c *writeCol) variable() (ptr any, err error) {
 	dims := c.Dims
 	switch c.Kind.Form {
 	case Scalar:
-		return reflect.New(et).Interface(), nil
+		if !c.element() {
+			return reflect.New(et).Interface(), nil
+		}
+		return reflect.New(reflect.SliceOf(et)).Interface(), nil
 	case Vector:
 		return reflect.New(reflect.SliceOf(et)).Interface(), nil
 	}
@@ -432,7 +444,7 @@ func (w *File) Close() error {
 	}
 	f := w.f
 	w.f = nil
-	if err = guarded("write", w.path, "", f.Close); err != nil {
+	if err = guarded("write", w.path, "", func() error { return finish(f) }); err != nil {
 		atomicfile.Discard(w.tmp)
 		return &atomicfile.Error{Path: w.path, Err: err}
 	}
@@ -450,6 +462,9 @@ func (w *File) verify() error {
 		return err
 	}
 	defer f.Close()
+	if err := complete(f); err != nil {
+		return err
+	}
 	objs, err := walk(f)
 	if err != nil {
 		return err

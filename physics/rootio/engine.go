@@ -149,6 +149,8 @@ func openFile(path string) (f *riofs.File, err error) {
 	}
 	err = guarded("open", path, "", func() error {
 		registerStreamers()
+		registry.Lock()
+		defer registry.Unlock()
 		f, err = riofs.Open(path)
 		if err != nil {
 			k := ErrCorrupt
@@ -388,6 +390,7 @@ func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 			return fmt.Errorf("an array of strings")
 		}
 		ref.rtype, br.Kind = rt, Kind{Elem: String}
+		br.Std = leaf.Class() == "TLeafElement"
 	case leaf.Len() > 1 && rt.Kind() != reflect.Array:
 		if f16 || d32 {
 			shape = []int{leaf.Len()}
@@ -421,6 +424,7 @@ func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 	default:
 		ref.rtype = rt
 		br.Kind = Kind{Elem: elemOf[rt.Kind()]}
+		br.Std = rt.Kind() == reflect.String && leaf.Class() == "TLeafElement"
 	}
 	if br.Kind.Elem == NoElem {
 		br.Kind = Kind{}

@@ -104,6 +104,7 @@ type Branch struct {
 	Type    string // the type as the file names it
 	Why     string `json:",omitempty"` // why it can't be read, where it can't
 	Several bool   `json:",omitempty"` // one of several leaves of a branch
+	Std     bool   `json:",omitempty"` // a text that is a std::string
 	Sub     bool   `json:",omitempty"` // a member of a split object
 }
 

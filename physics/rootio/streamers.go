@@ -1,6 +1,8 @@
 package rootio
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 
 	"go-hep.org/x/hep/groot/rbytes"
@@ -9,14 +11,30 @@ import (
 	"go-hep.org/x/hep/groot/rmeta"
 )
 
-var registerOnce sync.Once
+var (
+	registerOnce sync.Once
+	// builtin are the class layouts that the process has by itself, before a file was opened: opening one replaces them by
+	// the file's.
+	builtin []rbytes.StreamerInfo
+	// registry is held while a file is opened, which changes the registered layouts, and while one is finished, which
+	// looks them up.
+	registry sync.Mutex
+)
 
-// registerStreamers adds what the decoder's registry of class layouts lacks, once for the process.
+// registerStreamers adds what the decoder's registry of class layouts lacks, once for the process, before any file is opened.
 func registerStreamers() {
 	registerOnce.Do(func() {
-		// A file of an old ROOT makes the encoder look for version 2 of this class, which has the same members.
+		// A file of an old ROOT makes the encoder look for version 2 of this class, which has the same members. They must be
+		// objects of their own: the encoder writes those that it meets again as references to the first.
 		if si, err := rdict.StreamerInfos.StreamerInfo("TAttMarker", -1); err == nil {
-			rdict.StreamerInfos.Add(rdict.NewCxxStreamerInfo("TAttMarker", 2, uint32(si.CheckSum()), si.Elements()))
+			var elems []rbytes.StreamerElement
+			for _, e := range si.Elements() {
+				if b, ok := e.(*rdict.StreamerBasicType); ok {
+					c := *b
+					elems = append(elems, &c)
+				}
+			}
+			rdict.StreamerInfos.Add(rdict.NewCxxStreamerInfo("TAttMarker", 2, uint32(si.CheckSum()), elems))
 		}
 		// RDataFrame writes columns of its own vector class without saying what that is: it streams like std::vector.
 		for _, v := range []struct {
@@ -37,50 +55,103 @@ func registerStreamers() {
 				}
 			}
 		}
+		builtin = rdict.StreamerInfos.Values()
 	})
 }
 
-// renamed hides the name of a streamer info while it is being registered: the encoder leaves out classes whose name is in its
-// list of built-in ones. ROOT and uproot know those classes; jsroot doesn't and would read x[n] arrays wrong without a word.
-//
-// The encoder asks for the name three times: whether it is registered with the process already (never, by the first answer), to
-// register it, and whether it is built-in. Then it writes it, under the right name.
-type renamed struct {
-	*rdict.StreamerInfo
-	asked int
-	done  bool
-}
-
-func (r *renamed) Name() string {
-	if r.done {
-		return r.StreamerInfo.Name()
-	}
-	r.asked++
-	if r.asked == 1 {
-		return "__new__" + r.StreamerInfo.Name()
-	}
-	return "__" + r.StreamerInfo.Name()
-}
-
-var _ rbytes.StreamerInfo = (*renamed)(nil)
-
-// treeClasses are those that a tree brings into a file.
+// treeClasses are those of a tree whose layouts the encoder leaves out, because ROOT and uproot have them built in. jsroot does
+// not, and would read x[n] arrays wrong without a word.
 var treeClasses = []string{
-	"TLeaf", "TLeafF", "TLeafI", "TLeafL", "TLeafD", "TLeafO", "TLeafS", "TLeafB", "TLeafC", "TLeafG",
-	"TLeafF16", "TLeafD32", "TLeafElement", "TBranchElement", "TBranch", "TAttMarker",
+	"TLeafF", "TLeafI", "TLeafL", "TLeafD", "TLeafO", "TLeafS", "TLeafB", "TLeafC", "TLeafG", "TLeafF16", "TLeafD32", "TLeafElement",
+	"TBranch", "TBranchElement", "TLeaf", "TAttMarker",
 }
 
-// describeTrees puts the layouts of the classes of a tree into a file. It must run before the tree's writer is made.
-func describeTrees(f *riofs.File) {
-	for _, name := range treeClasses {
-		si, err := rdict.StreamerInfos.StreamerInfo(name, -1)
-		if err != nil {
-			continue // not a class that the encoder can write
-		}
-		if c, ok := si.(*rdict.StreamerInfo); ok {
-			r := &renamed{StreamerInfo: c}
-			f.RegisterStreamer(r)
-			r.done = true
+// layouts are the class layouts that a file under construction is going to have. The encoder's own way to add one refuses those
+// that are registered with the process.
+type layouts struct {
+	list *[]rbytes.StreamerInfo
+	set  *map[rbytes.StreamerInfo]struct{}
+}
+
+func layoutsOf(f *riofs.File) (l layouts, err error) {
+	if l.list, err = hidden[[]rbytes.StreamerInfo](structOf(f, ""), "sinfos"); err != nil {
+		return l, err
+	}
+	l.set, err = hidden[map[rbytes.StreamerInfo]struct{}](structOf(f, ""), "simap")
+	return l, err
+}
+
+func (l layouts) add(si rbytes.StreamerInfo) {
+	if _, ok := (*l.set)[si]; ok {
+		return
+	}
+	(*l.set)[si] = struct{}{}
+	*l.list = append(*l.list, si)
+}
+
+// drop takes out what satisfies a condition.
+func (l layouts) drop(out func(si rbytes.StreamerInfo) bool) {
+	kept := (*l.list)[:0]
+	for _, si := range *l.list {
+		if out(si) {
+			delete(*l.set, si)
+		} else {
+			kept = append(kept, si)
 		}
 	}
+	*l.list = kept
+}
+
+// describeTrees puts the layouts of the classes of a tree into a file.
+func describeTrees(f *riofs.File) error {
+	l, err := layoutsOf(f)
+	if err != nil {
+		return err
+	}
+	for _, name := range treeClasses {
+		var last rbytes.StreamerInfo
+		for _, si := range builtin {
+			if si.Name() == name && (last == nil || si.ClassVersion() > last.ClassVersion()) {
+				last = si
+			}
+		}
+		if last != nil {
+			l.add(last)
+		}
+	}
+	return nil
+}
+
+// finish closes a file. What the encoder adds are layouts of the registry; they must be the very ones that the file has
+// already, or they would be there twice, and ROOT crashes on that.
+func finish(f *riofs.File) error {
+	registry.Lock()
+	defer registry.Unlock()
+	l, err := layoutsOf(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	own := map[string]rbytes.StreamerInfo{}
+	id := func(si rbytes.StreamerInfo) string { return fmt.Sprintf("%s;%d", si.Name(), si.ClassVersion()) }
+	for _, si := range builtin {
+		rdict.StreamerInfos.Add(si)
+		own[id(si)] = si
+	}
+	seen := map[string]bool{}
+	var list []rbytes.StreamerInfo
+	for _, si := range *l.list {
+		key := id(si)
+		if b := own[key]; b != nil {
+			si = b
+		}
+		if !seen[key] {
+			seen[key] = true
+			list = append(list, si)
+		}
+	}
+	l.drop(func(rbytes.StreamerInfo) bool { return true })
+	for _, si := range list {
+		l.add(si)
+	}
+	return f.Close()
 }
