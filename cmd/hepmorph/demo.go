@@ -30,6 +30,7 @@ features:
   r9: {expr: lead_r9, label: "R_{9}^{γ1}"}
   sieie: {expr: lead_sieie, label: "σ_{iηiη}^{γ1}"}
   iso: {expr: lead_pfChargedIso, unit: GeV, atom: 0, label: "I_{ch}^{γ1}"}
+  id: {expr: lead_mvaID, label: "ID score^{γ1}"}
 conditions:
   eta1: {expr: lead_eta, label: "η^{γ1}"}
   eta2: {expr: sublead_eta, label: "η^{γ2}"}
@@ -87,8 +88,8 @@ func (a *app) demoCommand() *cobra.Command {
 			return a.demoResult(rep, inside(inside(out, "report"), "report.html"))
 		}}
 	c.Flags().StringVar(&out, "out", "demo", "folder to write to")
-	c.Flags().Int64Var(&events, "events", 100000, "events of each sample")
-	c.Flags().DurationVar(&budget, "budget", 30*time.Second, "time to train")
+	c.Flags().Int64Var(&events, "events", 80000, "events of each sample")
+	c.Flags().DurationVar(&budget, "budget", 20*time.Second, "time to train")
 	return c
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared]
+internal/peer/measure.py [--tasks oneflow,r1,r2,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -29,6 +29,95 @@ def judged(text):
     return out
 
 
+def report(a, model, folder, *extra):
+    """rows of metrics.json of morph validate, by (name, method, subject)"""
+    run(a.bin, "morph", "validate", "-m", model, "--out", os.path.join(folder, "report"), *extra)
+    m = json.load(open(os.path.join(folder, "report", "metrics.json")))
+    return {(r["name"], r["method"], r["subject"]): r for r in m["metrics"]}, m["verdict"]
+
+
+def oneflow(a):
+    d = os.path.join(a.work, "oneflow")
+    sim, dat = (os.path.join(d, f"oneflow-{k}.root") for k in ("simulation", "data"))
+    if not os.path.exists(sim):
+        run(a.bin, "samples", "oneflow", "--out", d, "--events", "430000")
+    return sim, dat, ["--set", f"inputs.simulation=[{sim}]", "--set", f"inputs.data=[{dat}]"]
+
+
+def methods(a):
+    """switch and cnf side by side on the toy: how much of the event is left"""
+    sim, dat, extra = oneflow(a)
+    out = ["", "## Methods on the one-flow toy", "", "AUC and dependence as `morph validate` gives them on held-out events; dependence is the rank correlation of a feature before and after the morph.", "",
+           "| method | AUC after | floor | mean dependence | mean transport [sd] | lower bound |", "|---|---|---|---|---|---|"]
+    for m in ("switch", "cnf"):
+        folder = os.path.join(a.work, "method-" + m)
+        run(a.bin, "morph", "train", "-c", "docs/configs/oneflow.yaml", "--out", folder, "--force", "--set", f"method={m}", "--set", "train.budget=3m", *extra)
+        r, _ = report(a, os.path.join(folder, "model.hmm"), folder)
+        auc = r[("auc", "gbdt", "features+conditions")]
+        mean = lambda name, key: sum(q[key] for k, q in r.items() if k[0] == name) / max(1, sum(k[0] == name for k in r))
+        out.append(f"| {m} | {auc['after']:.4f} ± {auc['after_sd']:.4f} | {auc['floor']:.4f} | {mean('dependence', 'after'):.3f} | {mean('transport', 'after'):.3f} | {mean('transport', 'floor'):.3f} |")
+    return out
+
+
+def diphoton(a):
+    """the mass and pT of the pair follow from morphed pT; the width of the peak from the simulation's own label"""
+    import numpy as np, uproot
+    d = os.path.join(a.work, "diphoton")
+    files = [os.path.join(d, f"diphoton-{k}.root") for k in ("simulation", "data", "truth")]
+    if not os.path.exists(files[0]):
+        run(a.bin, "samples", "diphoton", "--out", d, "--events", "930000", "--seed", "2", "--truth")
+    folder = os.path.join(a.work, "diphoton-run")
+    extra = ["--set", f"inputs.simulation[0].files=[{files[0]}]", "--set", f"inputs.data[0].files=[{files[1]}]"]
+    log, wall = run(a.bin, "morph", "train", "-c", "docs/configs/diphoton.yaml", "--out", folder, "--force", *extra)
+    model = os.path.join(folder, "model.hmm")
+    r, verdict = report(a, model, folder, "--reference", files[2])
+    out = ["", "## Built-in diphoton pair", "", f"`samples diphoton`, 930 k events a side, seed 2, pT of both photons morphed; {wall:.0f} s in all. Targets: {verdict}.", "",
+           "| quantity | before | after | floor | perfect morph | p |", "|---|---|---|---|---|---|"]
+    g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
+    for k, q in r.items():
+        if k[0] in ("auc",) or k[2] in ("m", "ptgg") and k[0] in ("w1", "ks", "chi2", "mean", "width"):
+            out.append(f"| {k[0]} {k[1]} of {k[2]} [{q['unit']}] | {g(q['before'])} | {g(q['after'])} ± {g(q['after_sd'], 2)} | {g(q['floor'])} ± {g(q['floor_sd'], 2)} | {g(q['reference'])} | {g(q['p'], 3)} |")
+    morphed = os.path.join(folder, "morphed.root")
+    run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", files[0])
+    t = uproot.open(morphed)["diphoton"].arrays(["m_gg", "m_morphed", "gen_process", "morph_status", "eventNumber"], library="np")
+    u = uproot.open(files[2])["diphoton"].arrays(["m_gg", "gen_process", "eventNumber"], library="np")
+    sel = (t["gen_process"] == 1) & (t["morph_status"] == 1) & (t["eventNumber"] % 10 >= 7)
+    ids = set(t["eventNumber"][sel].tolist())
+    tru = u["m_gg"][np.array([e in ids for e in u["eventNumber"].tolist()])]
+    row = lambda n, x: f"| {n} | {np.median(x):.3f} | {np.diff(np.quantile(x, [.16, .84]))[0] / 2:.3f} |"
+    out += ["", "The 125 GeV peak (simulated signal, held-out events): median and half of the central 68 % in GeV.", "", "| | median | half width |", "|---|---|---|",
+            row("before", t["m_gg"][sel]), row("after", t["m_morphed"][sel]), row("perfect morph", tru)]
+    return out
+
+
+def sweep(a):
+    """the bound on transport at 0.5, 1 and 2 times its free value: held-out likelihood"""
+    sim, dat, extra = oneflow(a)
+    out = ["", "## Bound on transport", "", "One-flow toy, 6000 steps, constraints from half of them on. Held-out negative log-likelihood of the best step and the transport reached.", "",
+           "| bound on transport | held-out NLL | transport [sd] | multiplier |", "|---|---|---|---|"]
+    for b in ("none", "2 x free", "1 x free", "0.5 x free"):
+        folder = os.path.join(a.work, "sweep-" + b.split()[0])
+        cons = [] if b == "none" else ["--set", "constraints=[{quantity: transport, max: %s}]" % b]
+        run(a.bin, "morph", "train", "-c", "docs/configs/oneflow.yaml", "--out", folder, "--force", "--set", "train.budget=", "--set", "train.steps=6000", "--set", "train.constraint_warmup=0.5", *cons, *extra)
+        rows = [json.loads(l) for l in open(os.path.join(folder, "log.jsonl"))]
+        last = [r for r in rows if r["kind"] == "evaluation"][-1]["nll"]
+        tr = [r for r in rows if "transport" in r]
+        out.append(f"| {b} | {last:.5f} | {tr[-1]['transport']:.4f} (bound {tr[-1]['transport bound']:.4f}) | {tr[-1]['transport multiplier']:.3g} |" if tr else f"| {b} | {last:.5f} | - | - |")
+    return out
+
+
+def hdna(a):
+    folder = os.path.join(a.work, "hdna")
+    run(a.bin, "morph", "train", "-c", "docs/configs/hdna.yaml", "--out", folder, "--force")
+    r, _ = report(a, os.path.join(folder, "model.hmm"), folder)
+    q = r[("auc", "gbdt", "features+conditions")]
+    return ["", "## HiggsDNA probes", "", "Source 0 against source 1 of one file, eight photon variables (docs/configs/hdna.yaml), held-out rows: "
+            f"AUC {q['before']:.4f} before, {q['after']:.4f} ± {q['after_sd']:.4f} after, floor {q['floor']:.4f} ± {q['floor_sd']:.4f}."]
+
+
+SECTIONS = {"methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
+
+
 def measure(task, seed, a):
     folder = os.path.join(a.work, f"{task}-{seed}")
     data = os.path.join(a.shared, "data", "diphoton")
@@ -36,10 +125,7 @@ def measure(task, seed, a):
     conf = f"docs/configs/{'oneflow' if task == 'oneflow' else 'nano-' + task}.yaml"
     extra = []
     if task == "oneflow":
-        sim, dat = (os.path.join(a.work, "oneflow", f"oneflow-{k}.root") for k in ("simulation", "data"))
-        if not os.path.exists(sim):
-            run(a.bin, "samples", "oneflow", "--out", os.path.join(a.work, "oneflow"), "--events", "430000")
-        extra = ["--set", f"inputs.simulation=[{sim}]", "--set", f"inputs.data=[{dat}]"]
+        sim, dat, extra = oneflow(a)
     log, wall = run(a.bin, "morph", "train", "-c", conf, "--out", folder, "--force", "--set", f"seed={seed}", *extra)
     out = os.path.join(folder, "morphed.root")
     run(a.bin, "morph", "apply", "-m", os.path.join(folder, "model.hmm"), "-o", out, "--force", sim)
@@ -52,7 +138,7 @@ def measure(task, seed, a):
     return {"task": task, "seed": seed, "wall": wall, "steps": int(trained.group(1)), "training": trained.group(3), **judged(text)}
 
 
-def table(rows):
+def table(rows, sections):
     out = ["# Results", "", "Written by `make measure` (internal/peer/measure.py). The AUC of boosted trees (xgboost, cross-fitted) that try to tell morphed simulation from data,",
            "as the independent judges define it; 0.5 is perfect. Wall times include reading, weights and training.", ""]
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
@@ -66,12 +152,14 @@ def table(rows):
         if len(mine) > 1:
             m = sum(r["after"][0] for r in mine) / len(mine)
             out.append(f"| **{name}** | mean of {len(mine)} | | | | **{m:.4f}** | | | {perfect} | ≤ {bar}: {'holds' if m <= bar else 'missed'} |")
+    for name in SECTIONS:
+        out += sections.get(name, [])
     return "\n".join(out) + "\n"
 
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2")
+    p.add_argument("--tasks", default="oneflow,r1,r2,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")
@@ -80,11 +168,15 @@ if __name__ == "__main__":
     A = p.parse_args()
     os.makedirs(A.work, exist_ok=True)
     kept = os.path.join(A.work, "results.json")
-    rows = json.load(open(kept)) if os.path.exists(kept) else []
+    state = json.load(open(kept)) if os.path.exists(kept) else {"rows": [], "sections": {}}
+    if isinstance(state, list):
+        state = {"rows": state, "sections": {}}
     for task in A.tasks.split(","):
-        for seed in map(int, A.seeds.split(",")):
+        if task in SECTIONS:
+            state["sections"][task] = SECTIONS[task](A)
+        for seed in map(int, A.seeds.split(",") if task not in SECTIONS else []):
             row = measure(task, seed, A)
-            rows = [r for r in rows if (r["task"], r["seed"]) != (task, seed)] + [row]
-            rows.sort(key=lambda r: (r["task"], r["seed"]))
-            json.dump(rows, open(kept, "w"), indent=1)
-            open(A.out, "w").write(table(rows))
+            state["rows"] = sorted([r for r in state["rows"] if (r["task"], r["seed"]) != (task, seed)] + [row], key=lambda r: (r["task"], r["seed"]))
+            json.dump(state, open(kept, "w"), indent=1)
+        json.dump(state, open(kept, "w"), indent=1)
+        open(A.out, "w").write(table(state["rows"], state["sections"]))
