@@ -164,6 +164,16 @@ type Part struct {
 	Info    TreeInfo
 	size    int64
 	mtime   time.Time
+	index   map[string]int // of the branches
+}
+
+// branch returns the branch of a file.
+func (f *Part) branch(name string) (Branch, bool) {
+	i, ok := f.index[name]
+	if !ok {
+		return Branch{}, false
+	}
+	return f.Info.Branches[i], true
 }
 
 // Chain is a tree that goes over several files. Read may be called from several goroutines; each call opens the files anew.
@@ -196,6 +206,12 @@ func Open(ctx context.Context, files []string, tree string, opt Options) (*Chain
 			return nil, err
 		}
 		f.Info, f.Entries, f.First = info, info.Entries, c.Entries()
+		f.index = make(map[string]int, len(info.Branches))
+		for i, b := range info.Branches {
+			if _, ok := f.index[b.Name]; !ok {
+				f.index[b.Name] = i
+			}
+		}
 		if c.Tree == "" {
 			c.Tree = info.Path
 		}
@@ -265,10 +281,8 @@ func (c *Chain) Kinds() map[string]Kind {
 
 // Branch returns a branch of the first file. The error lists the nearest names.
 func (c *Chain) Branch(name string) (Branch, error) {
-	for _, b := range c.Branches() {
-		if b.Name == name {
-			return b, nil
-		}
+	if b, ok := c.Files[0].branch(name); ok {
+		return b, nil
 	}
 	return Branch{}, noBranch(c.Files[0].Path, c.Tree, name, c.Branches())
 }
@@ -276,15 +290,10 @@ func (c *Chain) Branch(name string) (Branch, error) {
 // check makes sure that every file has the branches, with kinds that can be brought to those of the first file.
 func (c *Chain) check(names []string) (map[string]Kind, error) {
 	want := map[string]Kind{}
-	for k, f := range c.Files {
-		have := map[string]Branch{}
-		for _, b := range f.Info.Branches {
-			if _, ok := have[b.Name]; !ok {
-				have[b.Name] = b
-			}
-		}
+	for k := range c.Files {
+		f := &c.Files[k]
 		for _, name := range names {
-			b, ok := have[name]
+			b, ok := f.branch(name)
 			if !ok {
 				return nil, noBranch(f.Path, f.Info.Path, name, f.Info.Branches)
 			}

@@ -223,6 +223,31 @@ func TestCopyReal(t *testing.T) {
 	}
 }
 
+// TestCopyRandom: a copy of random columns of every kind, from two files through the guard, has their values bit for bit.
+func TestCopyRandom(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for i := range 2 {
+		path := filepath.Join(dir, fmt.Sprintf("in%d.root", i))
+		cols, b := testTree(150+i*1000, uint64(40+i))
+		writeTree(t, path, WriteOptions{Codec: Codec(i)}, cols, b)
+		files = append(files, path)
+	}
+	out := filepath.Join(dir, "out.root")
+	rep, err := CopyWith(context.Background(), files, "", out, []WriteColumn{{Name: "new", Kind: Kind{Elem: Float32}}}, func(b *Batch) (map[string]*Values, error) {
+		return map[string]*Values{"new": Float64s(make([]float64, b.N))}, nil // of another width: it is converted
+	}, nil, CopyOptions{Read: guardedOpt})
+	if err != nil || len(rep.Lost) != 0 || rep.Entries != 1300 {
+		t.Fatalf("%+v %v", rep, err)
+	}
+	want, got := readAll(t, files, "", nil, Options{}), readAll(t, []string{out}, "", nil, Options{})
+	for name, v := range want.Cols {
+		if !sameValues(v, got.Cols[name]) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
 // TestCopyObjects: histograms are added, texts kept, what can't be kept is named.
 func TestCopyObjects(t *testing.T) {
 	dir := t.TempDir()
