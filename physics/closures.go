@@ -49,8 +49,8 @@ func (s *state) fail(format string, args ...any) {
 type compiler struct{ e *Expr }
 
 func (c compiler) column(name string) (int, rootio.Kind, bool) {
-	for i, b := range c.e.branches {
-		if b == name {
+	for i, n := range c.e.names {
+		if n == name {
 			return i, c.e.kinds[i], true
 		}
 	}
@@ -158,7 +158,7 @@ func (c compiler) element(n *ast.MemberNode) (code, bool) {
 	if !ok || index.i == nil {
 		return code{}, false
 	}
-	name := id.Value
+	name := c.e.branches[k]
 	at := func(s *state, r int) int {
 		lo, hi := s.cols[k].Row(r)
 		i := index.i(s, r)

@@ -58,6 +58,7 @@ func (e *ExprError) Unwrap() []error {
 type Expr struct {
 	src      string
 	branches []string
+	names    []string // of the branches in the program
 	kinds    []rootio.Kind
 	prog     *vm.Program
 	code     code
@@ -129,7 +130,8 @@ func Compile(src string, branches map[string]rootio.Kind) (*Expr, error) {
 		e.plain, e.branches, e.kinds = true, []string{strings.TrimSpace(src)}, []rootio.Kind{k}
 		return e, nil
 	}
-	tree, err := parser.Parse(src)
+	text, dotted := undot(src, branches)
+	tree, err := parser.Parse(text)
 	if err != nil {
 		return nil, fail("%s", firstLine(err))
 	}
@@ -149,12 +151,16 @@ func Compile(src string, branches map[string]rootio.Kind) (*Expr, error) {
 		if n.local[name] {
 			continue
 		}
-		if k, ok := branches[name]; ok {
+		branch := name
+		if d, ok := dotted[name]; ok {
+			branch = d
+		}
+		if k, ok := branches[branch]; ok {
 			if !k.Readable() {
-				return nil, fail("branch %q can't be read", name)
+				return nil, fail("branch %q can't be read", branch)
 			}
 			env[name] = zero(k)
-			e.branches, e.kinds = append(e.branches, name), append(e.kinds, k)
+			e.branches, e.names, e.kinds = append(e.branches, branch), append(e.names, name), append(e.kinds, k)
 			continue
 		}
 		if v, ok := constants[name]; ok {
@@ -187,7 +193,7 @@ func Compile(src string, branches map[string]rootio.Kind) (*Expr, error) {
 	if _, hidden := env["size"]; !hidden {
 		opts = append(opts, expr.Function("size", callSize, new(func(any) int)))
 	}
-	if e.prog, err = expr.Compile(src, opts...); err != nil {
+	if e.prog, err = expr.Compile(text, opts...); err != nil {
 		return nil, fail("%s", firstLine(err))
 	}
 	if err := checkCalls(e.prog.Node()); err != nil {
@@ -205,6 +211,64 @@ func Compile(src string, branches map[string]rootio.Kind) (*Expr, error) {
 		}
 	}
 	return e, nil
+}
+
+// undot replaces branches whose names have dots, which the language takes for members of an object, by names of its own.
+func undot(src string, branches map[string]rootio.Kind) (text string, dotted map[string]string) {
+	var names []string
+	for name := range branches {
+		if strings.Contains(name, ".") && strings.Contains(src, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return src, nil
+	}
+	sort.Slice(names, func(i, j int) bool {
+		return len(names[i]) > len(names[j]) || len(names[i]) == len(names[j]) && names[i] < names[j]
+	})
+	part := func(c byte) bool {
+		return c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	}
+	dotted = map[string]string{}
+	var b strings.Builder
+	quote := byte(0)
+	for i := 0; i < len(src); {
+		c := src[i]
+		if quote != 0 || c == '"' || c == '\'' || c == '`' {
+			switch {
+			case quote == 0:
+				quote = c
+			case c == quote:
+				quote = 0
+			case c == '\\' && i+1 < len(src):
+				b.WriteByte(c)
+				i++
+				c = src[i]
+			}
+			b.WriteByte(c)
+			i++
+			continue
+		}
+		found := false
+		if i == 0 || !part(src[i-1]) {
+			for k, name := range names {
+				if strings.HasPrefix(src[i:], name) && (i+len(name) == len(src) || !part(src[i+len(name)])) {
+					own := fmt.Sprintf("dotted%d__", k)
+					dotted[own] = name
+					b.WriteString(own)
+					i += len(name)
+					found = true
+					break
+				}
+			}
+		}
+		if !found {
+			b.WriteByte(c)
+			i++
+		}
+	}
+	return b.String(), dotted
 }
 
 // checkCalls compares the number of arguments of our functions.
@@ -435,7 +499,7 @@ func (e *Expr) machine(b *rootio.Batch, s *state, rows []int, use func(k, r int,
 		if rows != nil {
 			r = rows[k]
 		}
-		for i, name := range e.branches {
+		for i, name := range e.names {
 			env[name] = boxed(s.cols[i], r)
 		}
 		v, err := m.Run(e.prog, env)

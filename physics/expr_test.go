@@ -35,7 +35,7 @@ func testBatch(n int, seed uint64) *rootio.Batch {
 	}
 	return &rootio.Batch{Lo: 100, N: n, Cols: map[string]*rootio.Values{
 		"x": rootio.Float32s(f32), "y": rootio.Float64s(f64), "k": rootio.Ints(rootio.Int32, i32), "event": rootio.Uints(rootio.Uint64, u64),
-		"ok": rootio.Bools(bs), "tag": rootio.Strings(ss), "pt": pt, "eta": eta, "phi": phi, "id": id,
+		"ok": rootio.Bools(bs), "tag": rootio.Strings(ss), "pt": pt, "p4.fE": rootio.Float64s(f64), "p4.fP": pt, "eta": eta, "phi": phi, "id": id,
 	}}
 }
 
@@ -55,7 +55,7 @@ var expressions = []string{
 	"pt[0]", "pt[1] > 30", "pt[-1]", "id[0] == 2", "size(pt)", "size(pt) >= 3", "len(id)", "pt[0] > 25 and abs(eta[0]) < 2.37 and not (abs(eta[0]) > 1.37 and abs(eta[0]) < 1.52)",
 	"diphoton_mass(pt, eta, phi)", "diphoton_pt(pt, eta, phi) / diphoton_mass(pt, eta, phi)", "diphoton_costhetastar(pt, eta, phi)", "diphoton_rapidity(pt, eta, phi)",
 	"pair_mass(pt[0], eta[0], phi[0], pt[1], eta[1], phi[1])", "2 * pi", "sum(pt)", "any(pt, # > 60)", "all(eta, abs(#) < 2)", "count(id, # == 1)", "max(pt)", "tag == \"bc\"", "k in 1..3",
-	"x == x", "k <= 1", "k != 1", "k >= 0 ? 1 : 0", "x <= y", "event", "k - 1 > 0", "let a = x * 2; a + 1", "k % 3 + event % 5",
+	"x == x", "k <= 1", "k != 1", "k >= 0 ? 1 : 0", "x <= y", "event", "k - 1 > 0", "let a = x * 2; a + 1", "p4.fE * 2 + p4.fP[0]", "tag == \"p4.fE\" ? 1 : p4.fE", "1.5 * p4.fE", "size(p4.fP) > 2", "k % 3 + event % 5",
 }
 
 // TestClosuresAgainstMachine: both ways to run an expression give the same values, and every expression of the list compiles.
@@ -88,7 +88,7 @@ func TestClosuresAgainstMachine(t *testing.T) {
 			continue
 		}
 		closures++
-		slow := &Expr{src: e.src, branches: e.branches, kinds: e.kinds, prog: e.prog}
+		slow := &Expr{src: e.src, branches: e.branches, names: e.names, kinds: e.kinds, prog: e.prog}
 		want, err := slow.Eval(b, nil)
 		if err != nil {
 			t.Errorf("%s on the machine: %v", src, err)
@@ -211,7 +211,7 @@ func benchExpr(b *testing.B, src string, slow bool) {
 		b.Fatal(err)
 	}
 	if slow {
-		e = &Expr{src: e.src, branches: e.branches, kinds: e.kinds, prog: e.prog}
+		e = &Expr{src: e.src, branches: e.branches, names: e.names, kinds: e.kinds, prog: e.prog}
 	}
 	for b.Loop() {
 		if _, err := e.Eval(batch, nil); err != nil {
