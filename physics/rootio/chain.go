@@ -25,6 +25,7 @@ type source interface {
 	describe(path, tree string) (TreeInfo, error)
 	read(path, tree string, names []string, lo, hi, base int64, emit func(*Batch) error) error
 	objects(path string, emit func(object) error) error
+	use(ctx context.Context) // from now on
 	close()
 }
 
@@ -39,6 +40,8 @@ func newSource(ctx context.Context, opt Options) source {
 type local struct{ ctx context.Context }
 
 func (l *local) close() {}
+
+func (l *local) use(ctx context.Context) { l.ctx = ctx }
 
 func (l *local) list(path string) ([]TreeInfo, error) { return listFile(path) }
 
@@ -239,6 +242,7 @@ func (c *Chain) source() source {
 	if n := len(c.idle); n > 0 {
 		s := c.idle[n-1]
 		c.idle = c.idle[:n-1]
+		s.use(c.ctx)
 		return s
 	}
 	return newSource(c.ctx, c.opt)
@@ -337,6 +341,7 @@ func (c *Chain) Read(ctx context.Context, branches []string, lo, hi int64, f fun
 		return err
 	}
 	s := c.source()
+	s.use(ctx)
 	ok := false
 	defer func() {
 		if ok {

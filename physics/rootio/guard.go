@@ -185,6 +185,8 @@ func newGuard(ctx context.Context, opt Options) source {
 	return &guard{ctx: ctx, opt: opt}
 }
 
+func (g *guard) use(ctx context.Context) { g.ctx = ctx }
+
 // start runs the child and waits for its greeting.
 func (g *guard) start(path string) error {
 	if g.cmd != nil && !g.dead {

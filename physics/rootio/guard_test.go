@@ -114,6 +114,29 @@ func TestGuardCancel(t *testing.T) {
 	}
 }
 
+// TestGuardReadCancel: a cancelled read ends at once, and the chain can be read again.
+func TestGuardReadCancel(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.root")
+	cols, b := testTree(10, 5)
+	writeTree(t, path, WriteOptions{}, cols, b)
+	c, err := Open(context.Background(), []string{path, path, path}, "", guardedOpt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	enough := errors.New("enough")
+	n := 0
+	err = c.Read(ctx, []string{"float32"}, 0, -1, func(*Batch) error { n++; cancel(enough); return nil })
+	if !errors.Is(err, enough) || n != 1 {
+		t.Errorf("%d batches, %v", n, err)
+	}
+	n = 0
+	if err := c.Read(context.Background(), []string{"float32"}, 0, -1, func(*Batch) error { n++; return nil }); err != nil || n != 3 {
+		t.Errorf("%d batches, %v", n, err)
+	}
+}
+
 func TestFrames(t *testing.T) {
 	var buf bytes.Buffer
 	for i, p := range []string{"", "abc", strings.Repeat("x", 100000)} {
