@@ -281,30 +281,55 @@ func TestQuantileNumbersAreNormal(t *testing.T) {
 	}
 }
 
-func TestSameCodecFromFileInBlocksAndFromMemory(t *testing.T) {
-	path := testdata.Shared(t, "showers/ds2_small_reference.h5")
-	f, err := geometry.Open(context.Background(), path, nil)
+// blocks gives showers a few at a time.
+type blocks struct {
+	*Showers
+	size int
+}
+
+func (b blocks) Each(f func([]float64, []float32) error) error {
+	for lo := 0; lo < b.Len(); lo += b.size {
+		s := b.Slice(lo, min(lo+b.size, b.Len()))
+		if err := f(s.Incident, s.Voxels); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestSameCodecInBlocksOfAnySize(t *testing.T) {
+	s := toy(lookup(t, "ds1-pions"), 300, 5)
+	for _, name := range Codecs() {
+		whole := describe(t, fit(t, name, s))
+		for _, size := range []int{1, 77} {
+			c, err := Fit(name, blocks{s, size}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(describe(t, c), whole) {
+				t.Errorf("%s: another codec from blocks of %d", name, size)
+			}
+		}
+	}
+}
+
+func TestFileSource(t *testing.T) {
+	f, err := geometry.Open(context.Background(), testdata.Shared(t, "showers/ds2_small_reference.h5"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	n := 700 // more than one block
-	s := &Showers{Geo: f.Geometry, Incident: make([]float64, n), Voxels: make([]float32, n*f.Geometry.Voxels())}
-	if err := f.Read(0, int64(n), s.Incident, s.Voxels, nil); err != nil {
-		t.Fatal(err)
+	s := FileSource{File: f, Lo: 100, Hi: 130}
+	if s.Geometry().Name != "ds2" {
+		t.Error(s.Geometry())
 	}
-	for _, name := range Codecs() {
-		a, err := Fit(name, FileSource{File: f, Hi: int64(n)}, 5)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := Fit(name, s, 5)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(describe(t, a), describe(t, b)) {
-			t.Errorf("%s: two codecs from the same showers", name)
-		}
+	m, err := Measure(s, 0)
+	if err != nil || m.N != 30 {
+		t.Fatal(m, err)
+	}
+	want := load(t, "showers/ds2_small_reference.h5", 130)
+	if !slices.Equal(m.Incident, want.Incident[100:]) {
+		t.Error("other showers")
 	}
 }
 

@@ -1,4 +1,4 @@
-"""Makes golden.json: the shower metrics by numpy, scikit-learn 1.9 and jetnet 0.2.5, on the first 1000 showers of mini_reference.h5 and of a
+"""Makes golden.json: the shower metrics by numpy and jetnet 0.2.5, on the first 1000 showers of mini_reference.h5 and of a
 distorted mini_train.h5.
 
     python3 golden.py FOLDER_WITH_THE_SHOWERS FOLDER_WITH_judge_showers.py
@@ -36,6 +36,6 @@ kpd = je.kpd(xr / s, xg / s, num_batches=10, batch_size=1000, normalise=False, s
 out = dict(
     Separation={k: float(x) for k, x in judge.separation(r, g).items()},
     Sums=[float(x) for x in xr.sum(0)], First=[float(x) for x in xr[0]],
-    FPD=[float(x) for x in fpd], KPD=[float(x) for x in kpd], AUC=float(judge.gbm(xr, xg)),
+    FPD=[float(x) for x in fpd], KPD=[float(x) for x in kpd],
 )
 json.dump(out, open("golden.json", "w"), indent=1)
