@@ -7,38 +7,51 @@ import (
 	"go-hep.org/x/hep/groot/rtree"
 )
 
-// embedded refuses a tree whose baskets were never written on their own: they lie inside the tree's record, where the decoder
-// does not look.
+// embedded prepares branches whose baskets were never written on their own: they lie inside the tree's record, which is where
+// small trees often are. The decoder looks for them there only when the table of baskets is empty, and it is full of zeros.
 func embedded(file, path string, t rtree.Tree) error {
-	if t.Entries() == 0 {
+	var visit func(b rtree.Branch) error
+	visit = func(b rtree.Branch) error {
+		for _, sub := range b.Branches() {
+			if err := visit(sub); err != nil {
+				return err
+			}
+		}
+		v := structOf(b, "tbranch")
+		if v.Kind() != reflect.Struct {
+			return nil
+		}
+		seek, err := hidden[[]int64](v, "basketSeek")
+		if err != nil {
+			return err
+		}
+		inside, err := hidden[[]rtree.Basket](v, "baskets")
+		if err != nil {
+			return err
+		}
+		if len(*inside) == 0 || len(*seek) == 0 {
+			return nil
+		}
+		for _, at := range *seek {
+			if at != 0 {
+				return nil
+			}
+		}
+		bytes, err := hidden[[]int32](v, "basketBytes")
+		if err != nil {
+			return err
+		}
+		entry, err := hidden[[]int64](v, "basketEntry")
+		if err != nil {
+			return err
+		}
+		*seek, *bytes, *entry = nil, nil, []int64{0}
 		return nil
 	}
 	for _, b := range t.Branches() {
-		if seeks, known := basketSeeks(b); !known || seeks > 0 || len(b.Branches()) > 0 {
-			return nil
+		if err := visit(b); err != nil {
+			return &Error{Op: "read", File: file, Object: fmt.Sprintf("tree %q", path), Kind: ErrUnsupported, Why: "its baskets are embedded in the tree", Err: err}
 		}
 	}
-	if len(t.Branches()) == 0 {
-		return nil
-	}
-	return &Error{Op: "read", File: file, Object: fmt.Sprintf("tree %q", path), Kind: ErrUnsupported, Why: "its baskets are embedded in the tree, which is not supported",
-		Hint: "write it again, for example with hadd"}
-}
-
-// basketSeeks counts the baskets of a branch that were written on their own.
-func basketSeeks(b rtree.Branch) (n int, known bool) {
-	v := structOf(b, "tbranch")
-	if v.Kind() != reflect.Struct {
-		return 0, false
-	}
-	s := v.FieldByName("basketSeek")
-	if !s.IsValid() || s.Kind() != reflect.Slice {
-		return 0, false
-	}
-	for i := range s.Len() {
-		if s.Index(i).Int() != 0 {
-			n++
-		}
-	}
-	return n, true
+	return nil
 }

@@ -55,7 +55,7 @@ var realFiles = map[string]struct {
 	"PHYSLITE_example.root": {kind: ErrUnsupported, text: `tree "CollectionTree"`},
 	"uproot-issue-214.root": {kind: ErrUnsupported, text: `tree "E"`},
 	"uproot-issue443.root":  {tree: "ND280Events", kind: ErrCorrupt, text: "reader stopped"},
-	"scouting_nano.root":    {tree: "Events", kind: ErrUnsupported, text: "embedded"},
+	"scouting_nano.root":    {tree: "Events", entries: 40, branches: 268},
 	"graphs.root":           {kind: ErrTree, text: "it has none"},
 	"tprofile.root":         {kind: ErrTree, text: "it has none"},
 	"testSF2d.histo.root":   {kind: ErrTree, text: "it has none"},
@@ -137,6 +137,7 @@ func TestCopyReal(t *testing.T) {
 		{"root/padding.root", "tree", "", 0, 0, false},
 		{"root/rvec.root", "events", "", 0, 0, false},
 		{"root/uproot-HZZ-objects.root", "events", "", 11, 0, false},
+		{"root/scouting_nano.root", "Events", "", 0, 0, true},
 		{"diphoton/atlas-rvec.root", "analysis", "photon_pt", 0, 0, true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
