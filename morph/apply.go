@@ -126,9 +126,10 @@ type applier struct {
 	lay     *layout
 	mov     *mover
 	targets []target
+	define  map[string]string
 	weight  *physics.Expr
 	scale   float64
-	exprs   map[string]*physics.Expr
+	exprs   map[string]*physics.Expr // of computed columns, by name
 	photon  bool
 	shape   string // a branch of the row's collection
 	res     *Applied
@@ -169,6 +170,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	if suffix == "" {
 		suffix = m.cfg.Output.Suffix
 	}
+	a.define = cfg.define(a.lay.kinds)
 	add, err := a.plan(branches, suffix)
 	if err != nil {
 		return nil, err
@@ -231,7 +233,6 @@ func (a *applier) plan(branches []rootio.Branch, suffix string) ([]rootio.WriteC
 		b, exists := byName[branch]
 		if !plain || !exists {
 			t := target{column: rootio.WriteColumn{Name: f.Name + suffix, Kind: rootio.Kind{Elem: rootio.Float32, Len: 1}}, feature: i, obs: -1}
-			a.exprs[t.column.Name] = nil
 			a.targets = append(a.targets, t)
 			continue
 		}
@@ -286,23 +287,33 @@ func (a *applier) plan(branches []rootio.Branch, suffix string) ([]rootio.WriteC
 		}
 	}
 	var err error
-	if expr := cfg.Samples(Simulation)[0].Weight; expr != "" {
-		define := map[string]string{}
-		for _, d := range cfg.Define {
-			define[d.Name] = d.Value
+	if a.weight, err = a.compile(cfg.Samples(Simulation)[0].Weight); err != nil {
+		return nil, err
+	}
+	for _, t := range a.targets {
+		switch {
+		case t.feature >= 0:
+			a.exprs[t.column.Name], err = a.compile(a.lay.expr(a.m.enc.Names()[t.feature]))
+		case t.obs >= 0:
+			a.exprs[t.column.Name], err = a.compile(a.lay.observables[t.obs].expr)
 		}
-		if expr, err = inline(expr, define); err != nil {
-			return nil, err
-		}
-		kinds := map[string]rootio.Kind{}
-		for _, b := range branches {
-			kinds[b.Name] = b.Kind
-		}
-		if a.weight, err = physics.Compile(expr, kinds); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	return add, nil
+}
+
+// compile prepares an expression for the rows of the program; nil for none.
+func (a *applier) compile(expr string) (*physics.Expr, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	expr, err := inline(expr, a.define)
+	if err != nil {
+		return nil, err
+	}
+	return physics.Compile(expr, a.lay.kinds)
 }
 
 // fill computes the new branches of a batch.
@@ -326,73 +337,74 @@ func (a *applier) fill(b *rootio.Batch) (map[string]*rootio.Values, error) {
 	if factors == nil {
 		factors = ones(t.Len())
 	}
-	return a.scatter(b, t, status, values, factors)
+	work, err := a.prog.Rows(b)
+	if err != nil {
+		return nil, err
+	}
+	return a.scatter(b, work, t, status, values, factors)
 }
 
-// scatter puts the values of selected rows into columns that have every row of the batch.
-func (a *applier) scatter(b *rootio.Batch, t *physics.Table, status []uint8, values [][]float64, factors []float64) (map[string]*rootio.Values, error) {
+// scatter puts the values of selected rows into columns that have every row of the batch. work has the batch as expressions see it.
+func (a *applier) scatter(b, work *rootio.Batch, t *physics.Table, status []uint8, values [][]float64, factors []float64) (map[string]*rootio.Values, error) {
 	n := t.Len()
-	row := make([]int, n) // of the batch
+	row := make([]int, n)          // of the batch
+	at := row                      // of work
+	others := make([]bool, work.N) // rows of work that are not selected
 	for i := range row {
 		row[i] = int(entry(t, i) - b.Lo)
 	}
-	elem := func(i int) int {
-		if t.Elem == nil {
-			return 0
+	if a.photon {
+		at = make([]int, n)
+		off := b.Cols[a.shape].Off
+		for i := range at {
+			at[i] = int(off[row[i]]) + int(t.Elem[i])
 		}
-		return int(t.Elem[i])
+	}
+	for i := range others {
+		others[i] = true
+	}
+	for _, r := range at {
+		others[r] = false
+	}
+	var rest []int
+	for i, o := range others {
+		if o {
+			rest = append(rest, i)
+		}
 	}
 	out := map[string]*rootio.Values{}
 	for _, tg := range a.targets {
-		var v *rootio.Values
-		var err error
-		switch {
-		case tg.source != "":
-			v = b.Cols[tg.source].Clone()
+		if tg.source != "" {
+			v := b.Cols[tg.source].Clone()
 			for element, f := range tg.elements {
 				for i := range n {
-					at := row[i]
-					if v.Off != nil {
-						e := element
-						if e < 0 {
-							e = elem(i)
-						}
-						at = int(v.Off[row[i]]) + e
+					to := at[i]
+					if element >= 0 && v.Off != nil {
+						to = int(v.Off[row[i]]) + element
 					}
-					v.SetFloat(at, values[f][i])
+					v.SetFloat(to, values[f][i])
 				}
 			}
-		case tg.feature >= 0:
-			v, err = a.own(b, tg, a.featureExpr(tg.feature))
-			if err == nil {
-				a.put(b, v, row, elem, func(i int) float64 { return values[tg.feature][i] })
-			}
-		default:
-			var h []float64
-			o := a.lay.observables[tg.obs]
-			if h, err = observe(o, t, values); err == nil {
-				if v, err = a.own(b, tg, o.expr); err == nil {
-					a.put(b, v, row, elem, func(i int) float64 { return h[i] })
-				}
+			out[tg.column.Name] = v
+			continue
+		}
+		h := []float64(nil)
+		if tg.feature >= 0 {
+			h = values[tg.feature]
+		} else {
+			var err error
+			if h, err = observe(a.lay.observables[tg.obs], t, values); err != nil {
+				return nil, err
 			}
 		}
-		if err != nil {
-			return nil, err
+		v := a.empty(b, tg.column.Kind)
+		own(work, a.exprs[tg.column.Name], rest, v)
+		for i, r := range at {
+			v.SetFloat(r, h[i])
 		}
 		out[tg.column.Name] = v
 	}
-	a.flags(b, t, row, elem, status, factors, out)
-	return out, nil
-}
-
-func (a *applier) put(b *rootio.Batch, v *rootio.Values, row []int, elem func(int) int, value func(int) float64) {
-	for i, r := range row {
-		at := r
-		if v.Off != nil {
-			at = int(v.Off[r]) + elem(i)
-		}
-		v.SetFloat(at, value(i))
-	}
+	return out, a.flags(b, work, t, at, status, factors, out)
 }
 
 // empty is a column of zeros with a value for each row, or each element of the row's collection.
@@ -414,36 +426,21 @@ func (a *applier) empty(b *rootio.Batch, k rootio.Kind) *rootio.Values {
 	return v
 }
 
-// own is what a computed column holds in rows that are not morphed: its own value where the row has one, else 0.
-func (a *applier) own(b *rootio.Batch, tg target, expr string) (*rootio.Values, error) {
-	v := a.empty(b, tg.column.Kind)
-	if a.photon {
-		return v, nil
+// own sets what a computed column holds in rows that are not morphed: the row's own value; 0 where it has none, because an element is missing or the value
+// is no number.
+func own(work *rootio.Batch, e *physics.Expr, rows []int, v *rootio.Values) {
+	if len(rows) == 0 {
+		return
 	}
-	e := a.exprs[tg.column.Name]
-	if e == nil {
-		kinds := map[string]rootio.Kind{}
-		for name, c := range b.Cols {
-			kinds[name] = c.Kind
+	h, err := e.Eval(work, rows)
+	if err == nil {
+		for k, r := range rows {
+			v.SetFloat(r, finite(h[k]))
 		}
-		var err error
-		if e, err = physics.Compile(expr, kinds); err != nil {
-			return nil, err
-		}
-		a.exprs[tg.column.Name] = e
+	} else if len(rows) > 1 {
+		own(work, e, rows[:len(rows)/2], v)
+		own(work, e, rows[len(rows)/2:], v)
 	}
-	if h, err := e.Eval(b, nil); err == nil {
-		for i, x := range h {
-			v.SetFloat(i, finite(x))
-		}
-		return v, nil
-	}
-	for i := range b.N {
-		if h, err := e.Eval(b, []int{i}); err == nil {
-			v.SetFloat(i, finite(h[0]))
-		}
-	}
-	return v, nil
 }
 
 func finite(x float64) float64 {
@@ -453,18 +450,8 @@ func finite(x float64) float64 {
 	return x
 }
 
-// featureExpr is the expression of a feature over branches.
-func (a *applier) featureExpr(feature int) string {
-	for _, c := range a.lay.columns {
-		if c.Name == a.m.enc.Names()[feature] {
-			return c.Expr
-		}
-	}
-	return "0"
-}
-
 // flags adds status and weights.
-func (a *applier) flags(b *rootio.Batch, t *physics.Table, row []int, elem func(int) int, status []uint8, factors []float64, out map[string]*rootio.Values) {
+func (a *applier) flags(b, work *rootio.Batch, t *physics.Table, at []int, status []uint8, factors []float64, out map[string]*rootio.Values) error {
 	kind := rootio.Kind{Elem: rootio.Float64, Len: 1}
 	st := rootio.Kind{Elem: rootio.Uint8, Len: 1}
 	if a.photon {
@@ -472,40 +459,28 @@ func (a *applier) flags(b *rootio.Batch, t *physics.Table, row []int, elem func(
 	}
 	s, k, w := a.empty(b, st), a.empty(b, kind), a.empty(b, kind)
 	for i := range k.F64 {
-		k.F64[i] = 1
+		k.F64[i], w.F64[i] = 1, a.scale
 	}
-	if a.weight == nil {
-		for i := range w.F64 {
-			w.F64[i] = a.scale
+	if a.weight != nil {
+		h, err := a.weight.Eval(work, nil)
+		if err != nil {
+			return err
 		}
-	} else if h, err := a.weight.Eval(b, nil); err == nil {
 		for i, x := range h {
-			lo, hi := i, i+1
-			if w.Off != nil {
-				lo, hi = int(w.Off[i]), int(w.Off[i+1])
-			}
-			for j := lo; j < hi; j++ {
-				w.F64[j] = finite(x) * a.scale
-			}
+			w.F64[i] = x * a.scale
 		}
 	}
 	selected := [4]int64{}
-	for i := range row {
-		code := status[i]
-		selected[code]++
-		at := row[i]
-		if s.Off != nil {
-			at = int(s.Off[at]) + elem(i)
-		}
-		s.U[at] = uint64(code)
-		k.F64[at] = factors[i]
-		w.F64[at] = weight(t, i) * factors[i]
+	for i, r := range at {
+		selected[status[i]]++
+		s.U[r], k.F64[r], w.F64[r] = uint64(status[i]), factors[i], weight(t, i)*factors[i]
 	}
 	for c, v := range selected {
 		a.res.Status[c] += v
 	}
-	a.res.Status[StatusNotSelected] += int64(len(s.U) - len(row))
+	a.res.Status[StatusNotSelected] += int64(len(s.U) - len(at))
 	out["morph_status"], out["morph_kinweight"], out["morph_weight"] = s, k, w
+	return nil
 }
 
 // derivedFrom lists branches that are made from others: their last parts, and what they are made from.

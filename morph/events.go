@@ -125,6 +125,16 @@ func (c *Config) lay(branches []rootio.Branch, s physics.Sample) (*layout, error
 	return l, nil
 }
 
+// expr is the expression of a column.
+func (l *layout) expr(name string) string {
+	for _, c := range l.columns {
+		if c.Name == name {
+			return c.Expr
+		}
+	}
+	return ""
+}
+
 // Load reads a sample of the configuration: every input, one after another.
 func (c *Config) Load(ctx context.Context, d Domain, read rootio.Options) (*Events, error) {
 	ev, _, err := c.load(ctx, d, read)

@@ -331,9 +331,12 @@ func (p *prepared) encode(cfg *Config, lay *layout, ev [2]*Events, split [2]part
 		}
 		td.requantise = func(epoch int) {
 			for d, s := range [2]*sampleSet{td.sim, td.data} {
-				keys := make([]uint64, s.n)
-				for i, k := range s.keys {
-					keys[i] = rng.Hash(k, uint64(epoch))
+				keys := s.keys
+				if epoch > 0 { // epoch 0 has the draws that a training begins with
+					keys = make([]uint64, s.n)
+					for i, k := range s.keys {
+						keys[i] = rng.Hash(k, uint64(epoch))
+					}
 				}
 				status := make([]uint8, s.n)
 				if err := encodeAll(enc, trainTables[d], keys, Domain(d), s.x, nil, status, o.Threads); err != nil {

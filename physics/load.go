@@ -322,13 +322,9 @@ func (p *Program) explode(b *rootio.Batch) (out *rootio.Batch, parent []int, ele
 	return out, parent, elem, nil
 }
 
-// Run evaluates a batch that has the branches of the program: the selected rows as a table, and the counts. The table's
-// Weight is the sample's weight, Entry the entry in the chain.
-func (p *Program) Run(b *rootio.Batch) (*Table, CutFlow, error) {
-	lo := b.Lo
-	var parent []int
-	var elem []int32
-	work := &rootio.Batch{Lo: b.Lo, N: b.N, Cols: make(map[string]*rootio.Values, len(b.Cols)+len(p.defs))}
+// work makes the batch that expressions see, without definitions.
+func (p *Program) work(b *rootio.Batch) (work *rootio.Batch, parent []int, elem []int32, err error) {
+	work = &rootio.Batch{Lo: b.Lo, N: b.N, Cols: make(map[string]*rootio.Values, len(b.Cols)+len(p.defs)+1)}
 	for name, v := range b.Cols {
 		work.Cols[name] = v
 	}
@@ -340,10 +336,24 @@ func (p *Program) Run(b *rootio.Batch) (*Table, CutFlow, error) {
 		work.Cols[EntryName] = rootio.Ints(rootio.Int64, number)
 	}
 	if p.coll != nil {
-		var err error
-		if work, parent, elem, err = p.explode(work); err != nil {
-			return nil, nil, err
-		}
+		return p.explode(work)
+	}
+	return work, nil, nil, nil
+}
+
+// Rows returns a batch with every row that the program works on, selected or not: the events of b, or the elements of their collections.
+func (p *Program) Rows(b *rootio.Batch) (*rootio.Batch, error) {
+	work, _, _, err := p.work(b)
+	return work, err
+}
+
+// Run evaluates a batch that has the branches of the program: the selected rows as a table, and the counts. The table's
+// Weight is the sample's weight, Entry the entry in the chain.
+func (p *Program) Run(b *rootio.Batch) (*Table, CutFlow, error) {
+	lo := b.Lo
+	work, parent, elem, err := p.work(b)
+	if err != nil {
+		return nil, nil, err
 	}
 	run := &run{p: p, b: work, parent: parent}
 	weights := make([]float64, work.N)

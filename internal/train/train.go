@@ -6,6 +6,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -313,25 +314,33 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// UnmarshalJSON reads a record; the order of the values is alphabetical then.
+// UnmarshalJSON reads a record; values keep their order.
 func (r *Record) UnmarshalJSON(b []byte) error {
-	m := map[string]any{}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return err
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("train: could not read a record of the log: it is no object: %w", err)
 	}
-	step, _ := m["step"].(float64)
-	kind, _ := m["kind"].(string)
-	r.Step, r.Kind, r.Values = int(step), kind, nil
-	delete(m, "step")
-	delete(m, "kind")
-	names := make([]string, 0, len(m))
-	for k := range m {
-		names = append(names, k)
-	}
-	sort.Strings(names)
-	for _, k := range names {
-		if v, ok := m[k].(float64); ok {
-			r.Values = append(r.Values, Value{k, v})
+	*r = Record{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		v, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch v := v.(type) {
+		case string:
+			r.Kind = v
+		case float64:
+			if name := key.(string); name == "step" {
+				r.Step = int(v)
+			} else {
+				r.Values = append(r.Values, Value{name, v})
+			}
+		default:
+			return fmt.Errorf("train: could not read a record of the log: %v is %v", key, v)
 		}
 	}
 	return nil
