@@ -201,6 +201,8 @@ func radial(ref, gen *Features, style plot.Style) Figure {
 
 // heats draws two maps of mean energies with one colour scale, and their difference over their sum.
 func heats(x, y plot.Axis, xe, ye, ref, gen []float64, title string, style plot.Style) plot.Drawing {
+	x.Min, x.Max = xe[0], xe[len(xe)-1]
+	y.Min, y.Max = ye[0], ye[len(ye)-1]
 	top := 0.0
 	for _, v := range ref {
 		top = max(top, v)
@@ -221,7 +223,7 @@ func heats(x, y plot.Axis, xe, ye, ref, gen []float64, title string, style plot.
 	}
 	change := plot.Heat{XEdges: xe, YEdges: ye, Z: diff, Min: -1, Max: 1, Diverging: true}
 	return &plot.Figure{
-		Width: 36, Height: 11, Style: style, Title: title, Alt: title + ": reference, generated, relative difference",
+		Width: 36, Height: 13, Size: 0.5, Style: style, Title: title, Alt: title + ": reference, generated, relative difference",
 		Columns: [][]plot.Panel{
 			{panel(referenceLabel, energy(ref), "Mean energy [MeV]")}, {panel(generatedLabel, energy(gen), "Mean energy [MeV]")},
 			{panel("Difference over mean", change, "")},
