@@ -21,9 +21,9 @@ type Normal[T Float] struct{}
 
 // Draw writes independent standard normal numbers.
 func (Normal[T]) Draw(key Key, at uint64, z []T) {
-	s := key.At(at)
+	s, zig := key.At(at), theZiggurat()
 	for i := range z {
-		z[i] = T(s.Norm())
+		z[i] = T(zig.norm(&s))
 	}
 }
 
