@@ -7,7 +7,6 @@ import (
 
 	"hepmorph/internal/config"
 	"hepmorph/physics"
-	"hepmorph/physics/rootio"
 )
 
 // PresetNames lists the layouts that PresetConfig knows.
@@ -30,41 +29,19 @@ func PresetConfig(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return template(p, "simulation.root", nil)
+	c := configOf(p, InputConfig{Files: []string{"simulation.root"}, Tree: p.Tree}, InputConfig{Files: []string{"data.root"}, Tree: p.Tree})
+	return commented(c, slices.Concat([]string{"hepmorph: " + p.About}, p.Notes, []string{
+		"change the file names, then: hepmorph morph check -c THIS; hepmorph morph train -c THIS --out run",
+		"any value can be overridden: --set train.budget=5m",
+	})...)
 }
 
-// ProposeConfig prints a commented configuration for a simulation file: that of the layout which its branches have, or one
-// with its plain floating-point numbers as features. Lines above it say what was left out.
-func ProposeConfig(file, tree string, branches []rootio.Branch) ([]byte, error) {
-	if p, ok := physics.GuessPreset(tree, branches); ok {
-		have := map[string]bool{}
-		for _, b := range branches {
-			have[b.Name] = true
-		}
-		p.Tree = tree
-		p.ID = slices.DeleteFunc(slices.Clone(p.ID), func(id string) bool { return !have[id] })
-		return template(p, file, []string{fmt.Sprintf("proposed for %s: the layout %s", file, p.Name)})
-	}
-	p := physics.Preset{About: "no known layout: all plain floating-point numbers are proposed as features", Tree: tree}
-	for _, b := range branches {
-		if b.Kind.Form == rootio.Scalar && (b.Kind.Elem == rootio.Float32 || b.Kind.Elem == rootio.Float64) && nameForm.MatchString(b.Name) {
-			p.Features = append(p.Features, physics.Spec{Name: b.Name})
-		}
-	}
-	if len(p.Features) == 0 {
-		return nil, fmt.Errorf("morph: could not propose a config for %q: tree %q has no plain number that could be a feature: %w", file, tree, ErrInput)
-	}
-	return template(p, file, []string{"move to conditions what the morph depends on and must not change, delete what is neither"})
-}
-
-// template fills a configuration from what is known about a layout.
-func template(p physics.Preset, file string, notes []string) ([]byte, error) {
+// configOf fills a configuration from what is known about a layout.
+func configOf(p physics.Preset, simulation, data InputConfig) *Config {
 	c := NewConfig()
-	if err := c.resolve(); err != nil {
-		return nil, err
-	}
-	c.Inputs.Simulation = []InputConfig{{Files: []string{file}, Tree: p.Tree, Weight: p.Weight}}
-	c.Inputs.Data = []InputConfig{{Files: []string{"data.root"}, Tree: p.Tree}}
+	c.Train.Epochs = defaultEpochs
+	simulation.Weight = p.Weight
+	c.Inputs.Simulation, c.Inputs.Data = []InputConfig{simulation}, []InputConfig{data}
 	c.ID = p.ID
 	if p.Row != "" {
 		c.Row = p.Row
@@ -91,14 +68,17 @@ func template(p physics.Preset, file string, notes []string) ([]byte, error) {
 	}
 	c.Constraints = []ConstraintConfig{{Quantity: "mmd", Max: Bound{Value: 2, Kind: OverFloor}}}
 	c.Validation.Slices, c.Validation.Energy = p.Slices, p.Energy
+	return c
+}
+
+// commented prints a configuration below lines of comment.
+func commented(c *Config, lines ...string) ([]byte, error) {
 	body, err := c.YAML(true)
 	if err != nil {
 		return nil, err
 	}
 	var b strings.Builder
-	for _, line := range slices.Concat([]string{"hepmorph: " + p.About}, notes, p.Notes, []string{
-		"change the file names, then: hepmorph morph train -c THIS --out run", "any value can be overridden: --set train.budget=5m",
-	}) {
+	for _, line := range lines {
 		fmt.Fprintf(&b, "# %s\n", line)
 	}
 	b.WriteByte('\n')

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,68 +16,10 @@ import (
 	"hepmorph/internal/atomicfile"
 	"hepmorph/internal/train"
 	"hepmorph/morph"
-	"hepmorph/physics/rootio"
 )
 
 func (a *app) morphCommand() *cobra.Command {
-	return group("morph", "learn to move simulated events, apply it, prove it", a.morphInit(), a.morphTrain(), a.morphApply(), a.morphValidate())
-}
-
-func (a *app) morphInit() *cobra.Command {
-	var preset, tree string
-	c := &cobra.Command{Use: "init [--preset NAME | FILE]", Short: "print a commented config to start from", Args: cobra.MaximumNArgs(1),
-		Long: "Prints a config with a comment on every key, for one of the known layouts:\n" + morph.PresetList() +
-			"With a ROOT file the layout is found out from its branches; of an unknown one all plain numbers are proposed as features.",
-		Example:           "  hepmorph morph init --preset cms-nanoaod > run.yaml\n  hepmorph morph init mc.root > run.yaml",
-		ValidArgsFunction: rootFiles,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var text []byte
-			var err error
-			switch {
-			case len(args) == 1 && cmd.Flags().Changed("preset"):
-				return usageError{errors.New("give a preset or a file, not both")}
-			case len(args) == 1:
-				text, err = propose(cmd.Context(), args[0], tree)
-			case tree != "":
-				return usageError{errors.New("--tree says which tree of a file is meant; there is no file")}
-			default:
-				if text, err = morph.PresetConfig(preset); err != nil {
-					err = usageError{err}
-				}
-			}
-			if err != nil {
-				return err
-			}
-			_, err = a.out.Write(text)
-			return err
-		}}
-	f := c.Flags()
-	f.StringVar(&preset, "preset", "diphoton", "layout: "+strings.Join(morph.PresetNames(), ", "))
-	f.StringVar(&tree, "tree", "", "tree of the file (default: the only one, or the largest)")
-	return c
-}
-
-// propose makes a config from the branches of a file.
-func propose(ctx context.Context, file, tree string) ([]byte, error) {
-	list, err := rootio.List(ctx, file, rootio.Options{Guard: true})
-	if err != nil {
-		return nil, err
-	}
-	var best *rootio.TreeInfo
-	var names []string
-	for i, t := range list {
-		if !t.IsTree() || t.Why != "" {
-			continue
-		}
-		names = append(names, t.Path)
-		if t.Path == tree || tree == "" && (best == nil || len(t.Branches) > len(best.Branches)) {
-			best = &list[i]
-		}
-	}
-	if best == nil {
-		return nil, &rootio.Error{Op: "find tree", Want: tree, File: file, Kind: rootio.ErrTree, Have: rootio.Nearest(tree, names, 5)}
-	}
-	return morph.ProposeConfig(file, best.Path, best.Branches)
+	return group("morph", "learn to move simulated events, apply it, prove it", a.morphInit(), a.morphCheck(), a.morphTrain(), a.morphApply(), a.morphValidate())
 }
 
 func (a *app) morphTrain() *cobra.Command {
