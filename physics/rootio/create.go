@@ -444,7 +444,7 @@ func (w *File) Close() error {
 	}
 	f := w.f
 	w.f = nil
-	if err = guarded("write", w.path, "", func() error { return finish(f) }); err != nil {
+	if err = guarded("write", w.path, "", func() error { return finish(f, w.dirs) }); err != nil {
 		atomicfile.Discard(w.tmp)
 		return &atomicfile.Error{Path: w.path, Err: err}
 	}

@@ -8,6 +8,12 @@
 //
 // Writing is atomic: a file appears under its name when it is whole, reopened and counted, or not at all.
 //
+// What is written differs from what groot alone would write, where that is wrong: baskets are made here, because groot's
+// lose those that compression leaves at their length; each class layout is in a file once, because ROOT crashes on a second;
+// vectors and texts have the class, version and leaf type that ROOT gives them, because uproot reads others as arrays of
+// shorts; branches keep their documentation; all branches of a tree begin a new basket at the same rows, so that ROOT can read
+// a tree with several threads. testdata has scripts that compare a written file with its input by uproot, jsroot and ROOT.
+//
 // One row of a batch is one entry of the tree. A column is stored in one flat slice; arrays and vectors carry the offsets
 // of their rows ([Values]).
 package rootio

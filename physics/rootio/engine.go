@@ -310,11 +310,17 @@ func describe(t rtree.Tree) ([]Branch, []leafRef) {
 				br.Title = b.Title()
 			}
 			br.Sub = depth > 0
+			if class, err := hidden[string](structOf(b, ""), "class"); err == nil && depth == 0 {
+				br.Type = *class // of a branch of objects, as C++ names it
+			}
 			ref := leafRef{branch: b.Name(), leaf: leaf.Name()}
 			if err := guarded("read", "", "", func() error { return typeOf(leaf, &br, &ref) }); err != nil {
 				br.Kind, br.Why = Kind{}, err.Error()
 				if e := (*Error)(nil); errors.As(err, &e) {
 					br.Why = e.Why
+				}
+				if br.Sub {
+					br.Why = "a member of a split object, of a type that is not supported"
 				}
 			}
 			if seen[br.Name] {
@@ -344,7 +350,9 @@ var elemOf = map[reflect.Kind]Elem{
 // reinterpreted without a word.
 func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 	rt := leaf.Type()
-	br.Type = brief(rt.String())
+	if br.Type == "" {
+		br.Type = brief(rt.String())
+	}
 	if leaf.IsUnsigned() {
 		switch rt.Kind() {
 		case reflect.Int8:
@@ -428,7 +436,7 @@ func typeOf(leaf rtree.Leaf, br *Branch, ref *leafRef) error {
 	}
 	if br.Kind.Elem == NoElem {
 		br.Kind = Kind{}
-		br.Why = brief("values of type "+ref.rtype.String()) + " can't be columns"
+		br.Why = "values of type " + br.Type + " can't be columns"
 	}
 	return nil
 }

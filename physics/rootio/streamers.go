@@ -124,12 +124,27 @@ func describeTrees(f *riofs.File) error {
 
 // finish closes a file. What the encoder adds are layouts of the registry; they must be the very ones that the file has
 // already, or they would be there twice, and ROOT crashes on that.
-func finish(f *riofs.File) error {
+func finish(f *riofs.File, folders map[string]riofs.Directory) error {
 	registry.Lock()
 	defer registry.Unlock()
 	l, err := layoutsOf(f)
 	if err != nil {
 		return errors.Join(err, f.Close())
+	}
+	if f.IsBigFile() {
+		// Beyond 2 GB the lists of folders need 64-bit addresses. There is room for them, but the encoder does not use it.
+		for path, d := range folders {
+			if path == "" {
+				continue
+			}
+			v, err := hidden[int16](structOf(d, "dir"), "rvers")
+			if err != nil {
+				return errors.Join(err, f.Close())
+			}
+			if *v < 1000 {
+				*v += 1000
+			}
+		}
 	}
 	own := map[string]rbytes.StreamerInfo{}
 	id := func(si rbytes.StreamerInfo) string { return fmt.Sprintf("%s;%d", si.Name(), si.ClassVersion()) }

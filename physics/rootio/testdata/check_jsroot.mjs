@@ -3,7 +3,8 @@
 // usage: node check_jsroot.mjs IN.root OUT.root TREE [--lost NAME,NAME] [--added NAME,NAME] [--friend]
 //
 // What JSROOT prints (a missing streamer, a mismatch) is a failure. Branches that JSROOT can't read in the input (RVec, Float16_t,
-// Double32_t) are left out and counted. Needs the npm package jsroot 7.11.2, installed with --ignore-scripts.
+// Double32_t) are left out and counted. Needs the npm package jsroot 7.11.2, installed with
+// --ignore-scripts in a folder above this file: Node looks for it from here, so copy the script to where it was installed.
 import { openFile, TSelector, treeProcess, version } from 'jsroot';
 
 const options = {}, args = [];
