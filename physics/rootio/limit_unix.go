@@ -14,6 +14,9 @@ func limitProcess(mem int64) error {
 	if err := setLimit(unix.RLIMIT_CORE, 0); err != nil {
 		return err
 	}
+	if !limitMemory {
+		return nil
+	}
 	return setLimit(unix.RLIMIT_AS, uint64(mem))
 }
 

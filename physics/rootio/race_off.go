@@ -1,0 +1,5 @@
+//go:build !race
+
+package rootio
+
+const limitMemory = true
