@@ -13,6 +13,7 @@ import (
 	"hepmorph/morph"
 	"hepmorph/physics"
 	"hepmorph/physics/rootio"
+	"hepmorph/validation"
 )
 
 // Exit codes.
@@ -59,7 +60,7 @@ func exitCode(err error) int {
 		return exitValidation
 	case errors.Is(err, modelfile.ErrUnusable), errors.Is(err, train.ErrResume), errors.Is(err, morph.ErrColumns):
 		return exitModel
-	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, validation.ErrInput), errors.Is(err, fs.ErrNotExist):
 		return exitInput
 	case errors.As(err, &expr):
 		if expr.Row >= 0 { // a value, not the expression

@@ -87,7 +87,11 @@ func (a *app) train(cmd *cobra.Command, cfg *morph.Config, dir string, every int
 	undo := folders(dir)
 	t, err := morph.Train(cmd.Context(), cfg, morph.TrainOptions{Dir: dir, Threads: a.threads, Guard: true, Force: a.force, Version: version(), Log: a.logf, Checkpoint: every,
 		Progress: func(p train.Progress) {
-			bar.say(int64(p.Step), int64(p.Total), fmt.Sprintf("loss %.4f, held out %.4f, best %.4f", p.Loss, p.Score, p.Best))
+			note := fmt.Sprintf("loss %.4f", p.Loss)
+			if p.BestStep > 0 {
+				note += fmt.Sprintf(", held out %.4f, best %.4f", p.Score, p.Best)
+			}
+			bar.say(int64(p.Step), int64(p.Total), note)
 		}})
 	bar.done()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ type meter struct {
 	bars  *mpb.Progress
 	bar   *mpb.Bar
 	note  string
-	begin time.Time
+	begin time.Time // of the first report
+	first int64     // done then
 	last  time.Time
 	total int64
 }
@@ -30,7 +32,7 @@ type meter struct {
 const lineEvery = 10 * time.Second
 
 func (a *app) progress(what string) *meter {
-	m := &meter{what: what, w: a.err, json: a.json, begin: time.Now(), last: time.Now()}
+	m := &meter{what: what, w: a.err, json: a.json, last: time.Now()}
 	if a.quiet {
 		m.w = io.Discard
 		return m
@@ -51,6 +53,9 @@ func (m *meter) set(done, total int64) { m.say(done, total, "") }
 func (m *meter) say(done, total int64, note string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.begin.IsZero() {
+		m.begin, m.first = time.Now(), done
+	}
 	if m.bar != nil {
 		m.note = note
 		if total != m.total {
@@ -71,8 +76,11 @@ func (m *meter) say(done, total int64, note string) {
 		}
 		return
 	}
-	left := time.Duration(float64(time.Since(m.begin)) * float64(total-done) / float64(max(done, 1))).Round(time.Second)
-	fmt.Fprintf(m.w, "%s %d of %d, about %v left  %s\n", m.what, done, total, left, note)
+	left := ""
+	if done > m.first {
+		left = fmt.Sprintf(", about %v left", time.Duration(float64(time.Since(m.begin))*float64(total-done)/float64(done-m.first)).Round(time.Second))
+	}
+	fmt.Fprintln(m.w, strings.TrimRight(fmt.Sprintf("%s %d of %d%s  %s", m.what, done, total, left, note), " "))
 }
 
 func (m *meter) done() {

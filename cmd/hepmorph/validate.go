@@ -212,8 +212,8 @@ func sampleOf(ev *morph.Events, role string) (validation.Sample, error) {
 		s.Entries += p.CutFlow[0].Entries
 	}
 	s.File = strings.Join(files, " ")
-	if len(ev.Parts) == 1 && ev.Parts[0].Label != role {
-		s.Label = ev.Parts[0].Label
+	if label := ev.Parts[0].Label; len(ev.Parts) == 1 && role != validation.Reference && label != validation.Simulation && label != validation.Data {
+		s.Label = label // that of the config, not the name of the sample
 	}
 	for _, name := range ev.Table.Names() {
 		c, err := ev.Table.Column(name)
