@@ -299,7 +299,7 @@ func NewConfig() *Config {
 // LoadConfig reads a configuration file; sets are overrides like flow.bins=16. The error has every mistake with its line.
 func LoadConfig(path string, sets ...string) (*Config, error) {
 	c := NewConfig()
-	if err := config.Load(path, c, sets...); err != nil {
+	if err := config.Load(path, c, lengths(sets)...); err != nil {
 		return nil, err
 	}
 	return c, c.resolve()
@@ -308,10 +308,30 @@ func LoadConfig(path string, sets ...string) (*Config, error) {
 // DecodeConfig is LoadConfig from memory; name stands in messages.
 func DecodeConfig(name string, text []byte, sets ...string) (*Config, error) {
 	c := NewConfig()
-	if err := config.Decode(name, text, c, sets...); err != nil {
+	if err := config.Decode(name, text, c, lengths(sets)...); err != nil {
 		return nil, err
 	}
 	return c, c.resolve()
+}
+
+// lengths lets an override of one length of training (budget, steps, epochs) take the place of the others.
+func lengths(sets []string) []string {
+	keys := []string{"train.budget", "train.steps", "train.epochs"}
+	given := map[string]bool{}
+	for _, s := range sets {
+		key, _, _ := strings.Cut(s, "=")
+		given[strings.TrimSpace(key)] = true
+	}
+	if !slices.ContainsFunc(keys, func(k string) bool { return given[k] }) {
+		return sets
+	}
+	out := slices.Clone(sets)
+	for _, k := range keys {
+		if !given[k] {
+			out = append(out, k+"=null")
+		}
+	}
+	return out
 }
 
 // defaultEpochs is how long a training is that says nothing of it. On samples of 1e5 rows a flow that sees them more often begins to learn

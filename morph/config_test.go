@@ -233,3 +233,29 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestLengthOverrides: the length of a training that is set takes the place of the file's.
+func TestLengthOverrides(t *testing.T) {
+	text := strings.Replace(example, "budget: 15m", "epochs: 3", 1)
+	if text == example {
+		t.Fatal("the example has no budget")
+	}
+	for _, c := range []struct {
+		sets []string
+		want TrainConfig
+	}{
+		{nil, TrainConfig{Epochs: 3}}, {[]string{"train.steps=20"}, TrainConfig{Steps: 20}}, {[]string{"train.budget=2m"}, TrainConfig{Budget: Duration(2 * time.Minute)}},
+		{[]string{"train.epochs=5"}, TrainConfig{Epochs: 5}},
+	} {
+		cfg, err := DecodeConfig("run.yaml", []byte(text), c.sets...)
+		if err != nil {
+			t.Fatalf("%v: %v", c.sets, err)
+		}
+		if got := cfg.Train; got.Steps != c.want.Steps || got.Budget != c.want.Budget || got.Epochs != c.want.Epochs {
+			t.Errorf("%v: budget %v, %d steps, %v epochs", c.sets, got.Budget, got.Steps, got.Epochs)
+		}
+	}
+	if _, err := DecodeConfig("run.yaml", []byte(text), "train.steps=20", "train.budget=2m"); err == nil {
+		t.Error("two lengths at once pass")
+	}
+}
