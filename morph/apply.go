@@ -159,7 +159,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	}
 	if err != nil {
 		if errors.Is(err, rootio.ErrColumns) || errors.Is(err, physics.ErrExpr) {
-			return nil, fmt.Errorf("morph: could not apply the model to %q: %w: %w (the model was made for other branches)", in[0], ErrColumns, err)
+			return nil, fmt.Errorf("morph: could not apply the model to %q: %w: %w", in[0], ErrColumns, misfit(m.cfg, in[0], branches, err))
 		}
 		return nil, err
 	}
@@ -171,6 +171,9 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 		suffix = m.cfg.Output.Suffix
 	}
 	a.define = cfg.define(a.lay.kinds)
+	if err := a.sane(ctx, in, tree, branches, read); err != nil {
+		return nil, err
+	}
 	add, err := a.plan(branches, suffix)
 	if err != nil {
 		return nil, err

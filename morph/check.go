@@ -91,7 +91,10 @@ const (
 	weighRows  = 30000 // of a sample, for the weights
 	lookRows   = 120000
 	trialRows  = 12000 // to measure a step
-	scarceRows = 2000  // fewer make a morph of noise
+	floorRows  = 4000  // that stand for a column's law in its floor
+	floorDraws = 6
+	spikeRows  = 30   // on one value are no accident
+	scarceRows = 2000 // fewer make a morph of noise
 )
 
 // CheckConfig reads, selects and inspects both samples of a configuration. What a training would refuse is a fatal finding as far as it can go on; errors are
@@ -289,7 +292,7 @@ func (c *Check) columns(cfg *Config, ev [2]*Events, split [2]parts) error {
 			}
 			seen, values = append(seen, k), append(values, cols)
 		}
-		c.distance(&k, t, cols, slices.Concat(l.Sentinels, f.Sentinels))
+		c.distance(&k, t, cols, slices.Concat(l.Sentinels, f.Sentinels), cfg.Seed)
 		c.Columns = append(c.Columns, k)
 	}
 	return nil
@@ -310,14 +313,27 @@ func span(x []float64, sentinels Floats) (lo, hi, median float64) {
 	return v[0], v[len(v)-1], v[len(v)/2]
 }
 
+// size is the median of the absolute values of what is finite and no sentinel; unlike a median it tells the unit of a symmetric column too.
+func size(x []float64, sentinels Floats) float64 {
+	abs := make([]float64, 0, len(x))
+	for _, v := range x {
+		if !sentinels.holds(v) {
+			abs = append(abs, math.Abs(v))
+		}
+	}
+	_, _, median := span(abs, nil)
+	return median
+}
+
 // judge says what to change in the declaration of a feature or condition.
 func (c *Check) judge(f FeatureSpec, feature bool, col physics.Column, cols [2][]float64, l *columnLook, k *CheckedColumn) {
 	if l.constant() {
 		c.fatal("", "%s: constant in the selected rows (leave it out)", col.Name)
 		return
 	}
-	if differentUnits(k.Median) {
-		c.fatal("", "%s: its median is %.4g in simulation and %.4g in data: MeV against GeV? (convert one by an expression, like %q)", col.Name, k.Median[0], k.Median[1], col.Expr+" / 1000")
+	sizes := [2]float64{size(cols[0], slices.Concat(l.Sentinels, f.Sentinels)), size(cols[1], slices.Concat(l.Sentinels, f.Sentinels))}
+	if differentUnits(sizes) {
+		c.fatal("", "%s: its median size is %.4g in simulation and %.4g in data: MeV against GeV? (write one of them again in the unit of the other)", col.Name, sizes[0], sizes[1])
 	}
 	if !feature {
 		for _, v := range l.Sentinels {
@@ -370,8 +386,14 @@ func (c *Check) judge(f FeatureSpec, feature bool, col physics.Column, cols [2][
 		why = append(why, fmt.Sprintf("values from %v to %v lie outside bounds %v", l.Min, l.Max, f.Bounds))
 		stop = true
 	}
-	if !better.Integer && l.Spike > suspicious && l.Distinct > 2 {
-		why = append(why, fmt.Sprintf("%.1f %% of the values are exactly %v, which is not the lowest: no treatment but as a sentinel", 100*l.Spike, l.SpikeAt))
+	if spike := l.Spike * float64(l.Rows[0]+l.Rows[1]); !better.Integer && l.Spike > suspicious && spike > spikeRows {
+		text := fmt.Sprintf("%.1f %% of the values are exactly %v", 100*l.Spike, l.SpikeAt)
+		if l.SpikeAt > l.Min {
+			text += ", which is not the lowest: as a sentinel such rows are kept as they are, else they are spread"
+		} else if l.Atom == nil {
+			text += ", the lowest: an atom, if that is a value of its own"
+		}
+		why = append(why, text)
 	}
 	if len(why) > 0 {
 		line := ""
@@ -396,10 +418,9 @@ func bitsOf(n int) string {
 	return fmt.Sprintf("%d mantissa bits", n)
 }
 
-// differentUnits reports whether two medians differ as MeV and GeV do.
-func differentUnits(m [2]float64) bool {
-	a, b := math.Abs(m[0]), math.Abs(m[1])
-	return a > 0 && b > 0 && (a > 100*b || b > 100*a) && math.Max(a, b) > 0.1
+// differentUnits reports whether two sizes differ as MeV and GeV do.
+func differentUnits(s [2]float64) bool {
+	return s[0] > 0 && s[1] > 0 && (s[0] > 100*s[1] || s[1] > 100*s[0])
 }
 
 func specEqual(a, b FeatureSpec) bool { return specLine(a) == specLine(b) }
@@ -417,7 +438,7 @@ func specLine(f FeatureSpec) string {
 }
 
 // distance compares the laws of a column, signed weights as they are.
-func (c *Check) distance(k *CheckedColumn, t [2]*physics.Table, cols [2][]float64, sentinels Floats) {
+func (c *Check) distance(k *CheckedColumn, t [2]*physics.Table, cols [2][]float64, sentinels Floats, seed uint64) {
 	var x, w [2][]float64
 	for d := range cols {
 		for i, v := range cols[d] {
@@ -430,14 +451,20 @@ func (c *Check) distance(k *CheckedColumn, t [2]*physics.Table, cols [2][]float6
 			return
 		}
 	}
-	k.W1 = metric.W1(x[0], w[0], x[1], w[1])
 	data, err := metric.Sort(x[1], w[1])
 	if err != nil {
+		k.W1, k.W1Bar = math.NaN(), math.NaN()
+		return
+	}
+	k.W1 = metric.W1(x[0], w[0], x[1], w[1])
+	n := min(len(x[1]), floorRows)
+	law, err := metric.Sort(x[1][:n], w[1][:n])
+	_, sd := data.MeanSD()
+	if err != nil || !(sd > 0) {
 		k.W1Bar = math.NaN()
 		return
 	}
-	// of equal laws of unit variance the mean distance is close to 0.9 sqrt(1/n + 1/m) for bell shapes; heavier tails have a little less
-	k.W1Bar = 0.9 * math.Sqrt(1/math.Max(1, metric.NEff(w[0]))+1/math.Max(1, data.N))
+	k.W1Bar = law.FloorW1(metric.NEff(w[0]), data.N, floorDraws, seed, 1).Mean / sd
 }
 
 // encoder fits the transforms one by one, so that all that is wrong is said at once.
@@ -616,7 +643,11 @@ func (c *Check) estimate(cfg *Config, p *prepared, lay *layout, ev [2]*Events, s
 	}
 	quiet := TrainOptions{Threads: threads, Log: func(string, ...any) {}}
 	if err := p.encode(cfg, lay, ev, few, tables, w, quiet); err != nil {
-		c.fatal("", "%v", err)
+		if min(len(split[0].train), len(split[1].train)) < scarceRows { // nothing is wrong with the configuration
+			c.say("", "a training on so few rows would be refused: %v", err)
+		} else {
+			c.fatal("", "%v", err)
+		}
 		return nil
 	}
 	net, err := newNetwork(cfg.Method, cfg.Pairing, p.model.enc.Dim(), p.model.enc.CondDim(), cfg.Flow, cfg.Seed)

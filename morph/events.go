@@ -154,11 +154,11 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 		if err != nil {
 			return nil, nil, err
 		}
-		l, err := c.lay(chain.Branches(), s)
-		tree := chain.Tree
+		tree, branches := chain.Tree, chain.Branches()
+		l, err := c.lay(branches, s)
 		chain.Close()
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", files[0], err)
+			return nil, nil, fmt.Errorf("%s: %w", files[0], misfit(c, files[0], branches, err))
 		}
 		if first == nil {
 			first = l
@@ -166,7 +166,7 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 		s.Files, s.Tree = files, tree
 		t, flow, err := physics.Load(ctx, s, l.columns)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, misfit(c, files[0], branches, err)
 		}
 		keys, err := c.keys(t, uint64(i))
 		if err != nil {

@@ -179,6 +179,7 @@ type ColumnInfo struct {
 	Max       float64    `json:"max"`
 	Mean      [2]float64 `json:"mean"` // of the tail, in simulation and data
 	SD        [2]float64 `json:"sd"`
+	Size      float64    `json:"size"`     // median of the absolute values of the tail in simulation
 	Atom      [2]float64 `json:"atom"`     // share of the weight in atoms
 	Sentinel  [2]float64 `json:"sentinel"` // share of rows with a sentinel that is kept
 	Beyond    [2]float64 `json:"beyond"`   // share of the weight outside -5..5 in model space, where splines are the identity
@@ -195,6 +196,7 @@ type condition struct {
 	Steps    chain         `json:"steps,omitempty"`
 	Lo       float64       `json:"lo"` // trained range
 	Hi       float64       `json:"hi"`
+	Size     float64       `json:"size"` // median of the absolute values in simulation
 }
 
 func (c *condition) dim() int {

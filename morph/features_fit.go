@@ -440,6 +440,7 @@ func fitCondition(spec ConditionSpec, cols, w [2][]float64) (*condition, error) 
 	}
 	x, wx := pool(cols, w, func(float64) bool { return true })
 	c := &condition{Spec: spec, Lo: slices.Min(x), Hi: slices.Max(x)}
+	c.Size = size(cols[Simulation], nil)
 	if c.Lo == c.Hi {
 		return nil, fmt.Errorf("it is constant in the training rows (leave it out): %w", ErrInput)
 	}
@@ -496,6 +497,9 @@ func (e *Encoder) look(j int, samples []*physics.Table, w [2][]float64) error {
 		if len(x) > 0 {
 			if m, sd := moments(x, wx); m-m == 0 && sd-sd == 0 { // all weights of the tail may be 0
 				f.Info.Mean[d], f.Info.SD[d] = m, sd
+			}
+			if Domain(d) == Simulation {
+				f.Info.Size = size(x, nil)
 			}
 		}
 	}

@@ -99,6 +99,7 @@ func Propose(ctx context.Context, o ProposeOptions) ([]byte, error) {
 	notes = append(notes, fmt.Sprintf("looked at %d selected rows of simulation and %d of data", n[0], n[1]))
 	if min(n[0], n[1]) < fewRows {
 		notes = append(notes, "TOO FEW ROWS to tell much from their values: look at atoms, sentinels and mantissas yourself")
+		best.Split = Split{Validation: 0.3} // none can be spared
 	}
 	more, err := best.fromValues(tables)
 	if err != nil {

@@ -42,10 +42,19 @@ type Cut struct {
 // CutFlow counts the rows after each step, beginning with all of them.
 type CutFlow []Cut
 
-// Add adds the counts of another part of the same sample.
+// Add adds the counts of another part of the same sample. Where the parts have other cuts, those in common are kept and one more for all that follow.
 func (c CutFlow) Add(o CutFlow) CutFlow {
 	if len(c) == 0 {
 		return slices.Clone(o)
+	}
+	same := 0
+	for same < min(len(c), len(o)) && c[same].Expr == o[same].Expr {
+		same++
+	}
+	if same < max(len(c), len(o)) {
+		a, b := c.Selected(), o.Selected()
+		a.Expr, b.Expr = "cuts of each part", "cuts of each part"
+		c, o = append(slices.Clone(c[:same]), a), append(slices.Clone(o[:same]), b)
 	}
 	for i := range o {
 		c[i].Entries += o[i].Entries

@@ -55,7 +55,7 @@ func TestApplyNamesWhatDoesNotFit(t *testing.T) {
 		says   []string
 	}{
 		{"the same", keep, exitOK, nil},
-		{"MeV", inMeV, exitModel, []string{`median of "pt1"`, "MeV against GeV", "unit of the training"}},
+		{"MeV", inMeV, exitModel, []string{`size of "pt1"`, "MeV against GeV", "unit of the training"}},
 		{"TeV", func(name string, v *rootio.Values) (string, *rootio.Values) { // nothing passes the selection
 			for i := range v.F32 {
 				if strings.HasSuffix(name, "_pt") {
@@ -63,7 +63,7 @@ func TestApplyNamesWhatDoesNotFit(t *testing.T) {
 				}
 			}
 			return name, v
-		}, exitModel, []string{`median of "pt1"`, "MeV against GeV"}},
+		}, exitModel, []string{`size of "pt1"`, "MeV against GeV"}},
 		{"no id", func(name string, v *rootio.Values) (string, *rootio.Values) {
 			if name == "eventNumber" {
 				return "", nil
@@ -115,14 +115,17 @@ func TestInitCheckTrain(t *testing.T) {
 	if text := read(t, filepath.Join(out, "check.txt")); !strings.Contains(r.out, text) || text == "" {
 		t.Error("check.txt is not what was printed")
 	}
-	mustRun(t, "morph", "train", "-c", conf, "--out", filepath.Join(t.TempDir(), "run"), "--set", "train.epochs=0", "--set", "train.steps=2", "--set", "flow.hidden=[8]",
+	mustRun(t, "morph", "train", "-c", conf, "--out", filepath.Join(t.TempDir(), "run"), "--set", "train.epochs=0", "--set", "train.steps=2", "--set", "flow.hidden=[16]",
 		"--set", "flow.transforms=1")
 }
 
 // Everything that is wrong is said at once, with lines to paste; pasted, they leave nothing to change.
 func TestCheckSuggests(t *testing.T) {
 	const n = 1500
-	value := func(seed, i int) float64 { _, f := math.Modf(float64(i+1) * (math.Sqrt(float64(seed)) + 0.1)); return f }
+	value := func(seed, i int) float64 {
+		_, f := math.Modf(float64(i+1) * (math.Sqrt(float64(seed)) + 0.1))
+		return f
+	}
 	sample := func(name string, shift float64) string {
 		cols := map[string]*rootio.Values{}
 		for k, f := range map[string]func(i int) float64{
