@@ -1,6 +1,8 @@
 package flows
 
 import (
+	"math"
+
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
 	"hepmorph/internal/nn"
@@ -50,6 +52,8 @@ func (s Spline[T]) Inverse(k *kernel.Set[T], n, np int, x []T, xp int, ladj, y [
 type Autoregressive[T Float] struct {
 	Net *nn.MADE[T]
 	Map Univariate[T]
+	// Circle, if not 0, says that features live on a circle [−Circle, Circle): the conditioner, with Embed 2, sees cos and sin of πx/Circle.
+	Circle float64
 }
 
 // Dim is the number of features.
@@ -60,18 +64,24 @@ func (a *Autoregressive[T]) ContextDim() int { return a.Net.C }
 
 // Forward records y, with log-det added to ladj.
 func (a *Autoregressive[T]) Forward(p *Program[T], x, c, ladj Tensor) Tensor {
-	o := &arOp[T]{a: a, x: x, c: c, ladj: ladj, state: a.Net.NewState(p), save: p.Keep(a.Net.D*a.Map.Save(), 1)}
-	o.y = p.New(a.Net.D, 1)
+	o := a.op(p, x, c, ladj)
 	p.Add(&arForward[T]{o})
 	return o.y
 }
 
 // Inverse records x with Forward(x) = z.
 func (a *Autoregressive[T]) Inverse(p *Program[T], z, c, ladj Tensor) Tensor {
-	o := &arOp[T]{a: a, x: z, c: c, ladj: ladj, state: a.Net.NewState(p), save: p.Keep(a.Net.D*a.Map.Save(), 1)}
-	o.y = p.New(a.Net.D, 1)
+	o := a.op(p, z, c, ladj)
 	p.Add(&arInverse[T]{o})
 	return o.y
+}
+
+func (a *Autoregressive[T]) op(p *Program[T], x, c, ladj Tensor) *arOp[T] {
+	o := &arOp[T]{a: a, x: x, c: c, ladj: ladj, state: a.Net.NewState(p), save: p.Keep(a.Net.D*a.Map.Save(), 1), y: p.New(a.Net.D, 1)}
+	if a.Circle > 0 {
+		o.at = p.Keep(a.Net.D, 1)
+	}
+	return o
 }
 
 // arOp is what both directions share: x is the operation's input, y its output.
@@ -81,6 +91,53 @@ type arOp[T Float] struct {
 	ladj    Tensor
 	state   nn.State
 	save    Tensor
+	at      Tensor // features in the order of positions, where the conditioner's input does not hold them
+}
+
+// positions are the features of the data side in the order of positions, and their panel stride.
+func (o *arOp[T]) positions(f *ad.Frame[T]) ([]T, int) {
+	if o.a.Circle > 0 {
+		return f.V(o.at), o.at.Stride()
+	}
+	return f.V(o.state.Input)[o.a.Net.C*lanes:], o.state.Input.Stride()
+}
+
+// embed writes what stands for the positions [lo, hi) at the conditioner's input.
+func (o *arOp[T]) embed(f *ad.Frame[T], lo, hi int) {
+	if o.a.Circle == 0 {
+		return
+	}
+	in, x := f.V(o.state.Input), f.V(o.at)
+	for p := range f.Panels(o.x) {
+		for i := lo; i < hi; i++ {
+			k := p*o.state.Input.Stride() + (o.a.Net.C+2*i)*lanes
+			for e, v := range x[p*o.at.Stride()+i*lanes:][:lanes] {
+				sin, cos := math.Sincos(math.Pi * float64(v) / o.a.Circle)
+				in[k+e], in[k+lanes+e] = T(cos), T(sin)
+			}
+		}
+	}
+}
+
+// addInput adds, for the positions [lo, hi), the cotangent that the conditioner's input passes to the features to dst, of panel stride ds.
+func (o *arOp[T]) addInput(f *ad.Frame[T], dst []T, ds int, c *nn.Cotangent[T], lo, hi int) {
+	is := o.state.Input.Stride()
+	first := o.a.Net.C * lanes
+	if o.a.Circle == 0 {
+		for p := range f.Panels(o.x) {
+			f.K.Axpy(dst[p*ds+lo*lanes:p*ds+hi*lanes], 1, c.Input[p*is+first+lo*lanes:p*is+first+hi*lanes])
+		}
+		return
+	}
+	in, w := f.V(o.state.Input), T(math.Pi/o.a.Circle)
+	for p := range f.Panels(o.x) {
+		for i := lo; i < hi; i++ {
+			k := p*is + first + 2*i*lanes
+			for e := range lanes {
+				dst[p*ds+i*lanes+e] += w * (in[k+e]*c.Input[k+lanes+e] - in[k+lanes+e]*c.Input[k+e])
+			}
+		}
+	}
 }
 
 func (o *arOp[T]) In() []Tensor { return []Tensor{o.x, o.c} }
@@ -138,11 +195,17 @@ type arForward[T Float] struct{ *arOp[T] }
 func (o *arForward[T]) Forward(f *ad.Frame[T]) {
 	m := o.a.Net
 	np := f.Panels(o.x)
-	m.Fill(f, o.state, o.context(f), f.V(o.x))
+	if o.a.Circle == 0 {
+		m.Fill(f, o.state, o.context(f), f.V(o.x))
+	} else {
+		m.Fill(f, o.state, o.context(f), nil)
+		o.gather(f.V(o.at), o.at.Stride(), f.V(o.x), np)
+		o.embed(f, 0, m.D)
+	}
 	m.Forward(f, o.state)
 	y := f.Temp(np * m.D * lanes)
-	in := f.V(o.state.Input)[m.C*lanes:]
-	o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.V(o.ladj), in, o.state.Input.Stride(), f.V(o.state.Theta), o.state.Theta.Stride(), f.V(o.save), o.save.Stride())
+	x, xs := o.positions(f)
+	o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.V(o.ladj), x, xs, f.V(o.state.Theta), o.state.Theta.Stride(), f.V(o.save), o.save.Stride())
 	o.scatter(f.V(o.y), y, m.D*lanes, np, false)
 }
 
@@ -154,17 +217,15 @@ func (o *arForward[T]) Backward(f *ad.Frame[T], fresh []bool) {
 	o.gather(gy, w, f.G(o.y), np)
 	dx := f.Temp(np * w)
 	c := m.NewCotangent(f, o.state)
-	in := f.V(o.state.Input)[m.C*lanes:]
-	o.a.Map.Backward(f.K, m.D, np, dx, w, c.Theta, o.state.Theta.Stride(), gy, w, f.G(o.ladj), in, o.state.Input.Stride(), f.V(o.state.Theta), o.state.Theta.Stride(), f.V(o.save), o.save.Stride())
-	context := f.HasGrad(o.c)
-	m.Backward(f, o.state, &c, context)
+	x, xs := o.positions(f)
+	o.a.Map.Backward(f.K, m.D, np, dx, w, c.Theta, o.state.Theta.Stride(), gy, w, f.G(o.ladj), x, xs, f.V(o.state.Theta), o.state.Theta.Stride(), f.V(o.save), o.save.Stride())
+	features, context := f.HasGrad(o.x), f.HasGrad(o.c)
+	m.Backward(f, o.state, &c, features, context)
 	if context {
 		o.depositContext(f, c.Input, fresh[1])
 	}
-	if f.HasGrad(o.x) {
-		for p := range np {
-			f.K.Axpy(dx[p*w:][:w], 1, c.Input[p*o.state.Input.Stride()+m.C*lanes:][:w])
-		}
+	if features {
+		o.addInput(f, dx, w, &c, 0, m.D)
 		o.scatter(f.G(o.x), dx, w, np, !fresh[0])
 	}
 }
@@ -178,14 +239,15 @@ func (o *arInverse[T]) Forward(f *ad.Frame[T]) {
 	z := f.Temp(np * w)
 	o.gather(z, w, f.V(o.x), np)
 	m.Fill(f, o.state, o.context(f), nil)
-	in, is := f.V(o.state.Input), o.state.Input.Stride()
+	x, xs := o.positions(f)
 	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
 	for g := range m.Groups {
 		m.ForwardGroup(f, o.state, g)
 		lo, hi := m.Start(g), m.Start(g+1)
-		o.a.Map.Inverse(f.K, hi-lo, np, in[(m.C+lo)*lanes:], is, f.V(o.ladj), z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
+		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, f.V(o.ladj), z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
+		o.embed(f, lo, hi)
 	}
-	o.scatter(f.V(o.y), in[m.C*lanes:], is, np, false)
+	o.scatter(f.V(o.y), x, xs, np, false)
 }
 
 // Backward differentiates x = g(z) through F(x; θ) = z, F the forward map with log-det l: for cotangents a of x and s of the inverse's log-det,
@@ -195,7 +257,6 @@ func (o *arInverse[T]) Backward(f *ad.Frame[T], fresh []bool) {
 	m := o.a.Net
 	np := f.Panels(o.x)
 	w := m.D * lanes
-	in, is := f.V(o.state.Input), o.state.Input.Stride()
 	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
 	save, ss := f.V(o.save), o.save.Stride()
 	a, b := f.Temp(np*w), f.Temp(np*w)
@@ -212,21 +273,21 @@ func (o *arInverse[T]) Backward(f *ad.Frame[T], fresh []bool) {
 	for i, v := range f.G(o.ladj)[:np*lanes] {
 		minus[i] = -v
 	}
-	x, xs := in[m.C*lanes:], is
+	x, xs := o.positions(f)
 	o.a.Map.Forward(f.K, m.D, np, b, w, ladj, x, xs, theta, ts, save, ss)
 	c := m.NewCotangent(f, o.state)
 	scratch := f.Temp(np * ts)
 	o.a.Map.Backward(f.K, m.D, np, slope, w, scratch, ts, one, w, zero, x, xs, theta, ts, save, ss)
 	o.a.Map.Backward(f.K, m.D, np, curl, w, scratch, ts, zero, w, minus, x, xs, theta, ts, save, ss)
+	f.K.Axpy(a[:np*w], 1, curl[:np*w])
 	for g := m.Groups - 1; g >= 0; g-- {
 		lo, hi := m.Start(g), m.Start(g+1)
+		if g < m.Groups-1 {
+			o.addInput(f, a, w, &c, lo, hi)
+		}
 		for p := range np {
 			for i := p*w + lo*lanes; i < p*w+hi*lanes; i++ {
-				t := a[i] + curl[i]
-				if g < m.Groups-1 {
-					t += c.Input[p*is+m.C*lanes+i-p*w]
-				}
-				b[i] = t / slope[i]
+				b[i] = a[i] / slope[i]
 				a[i] = -b[i]
 			}
 		}

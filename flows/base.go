@@ -406,3 +406,53 @@ func (o *mixtureLogProb[T]) Backward(f *ad.Frame[T], fresh []bool) {
 		}
 	}
 }
+
+// Uniform is a base of independent numbers uniform in [−Bound, Bound), for angles. Outside its density is e^−1000 of that inside: not 0, so that
+// logarithms stay finite.
+type Uniform[T Float] struct{ Bound float64 }
+
+// Draw writes independent uniform numbers.
+func (b Uniform[T]) Draw(key Key, at uint64, z []T) {
+	s := key.At(at)
+	for i := range z {
+		z[i] = T(b.Bound * (2*s.Float64() - 1))
+	}
+}
+
+// LogProb records ladj − D·ln(2·Bound).
+func (b Uniform[T]) LogProb(p *Program[T], z, ladj Tensor) Tensor {
+	o := &uniformLogProb[T]{b, z, ladj, p.New(1, 1)}
+	p.Add(o)
+	return o.y
+}
+
+type uniformLogProb[T Float] struct {
+	b          Uniform[T]
+	z, ladj, y Tensor
+}
+
+func (o *uniformLogProb[T]) In() []Tensor { return []Tensor{o.z, o.ladj} }
+
+func (o *uniformLogProb[T]) Forward(f *ad.Frame[T]) {
+	z, l, y := f.V(o.z), f.V(o.ladj), f.V(o.y)
+	c := float64(o.z.Width) * math.Log(2*o.b.Bound)
+	for p := range f.Panels(o.z) {
+		for e := range lanes {
+			y[p*lanes+e] = l[p*lanes+e] - T(c)
+		}
+		for u := range o.z.Width {
+			for e, v := range z[p*o.z.Stride()+u*lanes:][:lanes] {
+				if math.Abs(float64(v)) > o.b.Bound {
+					y[p*lanes+e] -= 1000
+				}
+			}
+		}
+	}
+}
+
+func (o *uniformLogProb[T]) Backward(f *ad.Frame[T], fresh []bool) {
+	depositRows(f, o.ladj, f.G(o.y), fresh[1])
+	if f.HasGrad(o.z) && fresh[0] {
+		clear(f.Cotangents(o.z))
+	}
+}

@@ -29,8 +29,10 @@ type Settings struct {
 	Bins       int    // of splines; default 8
 	Bound      float64
 	// Passes is the number of groups: 0 means one a feature (autoregressive), 2 a coupling.
-	Passes   int
-	Circular bool // splines on the circle [−bound, bound)
+	Passes int
+	// Circular makes every feature an angle in [−bound, bound): circular splines with learned rotations between them, conditioners that see
+	// cosine and sine, a uniform base (arXiv 2002.02428).
+	Circular bool
 	// ZeroContext lists context numbers on which the flow does not depend when it starts (the domain switch).
 	ZeroContext []int
 	// ZeroOutput starts as the identity.
@@ -91,7 +93,8 @@ func NewMAF[T Float](ps *Params[T], s Settings) (*Flow[T], error) {
 	return newAutoregressive[T](ps, s, func(Settings) Univariate[T] { return Affine[T]{} })
 }
 
-// NewNSF returns a neural spline flow (arXiv 1906.04032): autoregressive, or a coupling with Passes 2.
+// NewNSF returns a neural spline flow (arXiv 1906.04032): autoregressive, or a coupling with Passes 2. Its features are numbers, or with
+// Circular all of them angles.
 func NewNSF[T Float](ps *Params[T], s Settings) (*Flow[T], error) {
 	return newAutoregressive[T](ps, s, func(s Settings) Univariate[T] {
 		return Spline[T]{kernel.Spline{Bins: s.Bins, Bound: s.Bound, Circular: s.Circular}}
@@ -106,11 +109,24 @@ func newAutoregressive[T Float](ps *Params[T], s Settings, mapping func(Settings
 	fl := &Flow[T]{Params: ps}
 	for t := range s.Transforms {
 		m := mapping(s)
-		net := nn.NewMADE(ps, nn.MADESettings{
+		a := &Autoregressive[T]{Map: m}
+		net := nn.MADESettings{
 			Name: fmt.Sprintf("%s.%d", s.Name, t), Context: s.Context, Group: groups(s.Features, s.Passes, t%2 == 1), Params: m.Params(),
 			Hidden: s.Hidden, Seed: s.Seed, ZeroContext: s.ZeroContext, ZeroOutput: s.ZeroOutput,
-		})
-		fl.Bijectors = append(fl.Bijectors, &Autoregressive[T]{Net: net, Map: m})
+		}
+		if s.Circular {
+			net.Embed, a.Circle = 2, s.Bound
+			r, err := NewRotation(ps, net.Name, s.Features, s.Bound)
+			if err != nil {
+				return nil, err
+			}
+			fl.Bijectors = append(fl.Bijectors, r)
+		}
+		a.Net = nn.NewMADE(ps, net)
+		fl.Bijectors = append(fl.Bijectors, a)
+	}
+	if s.Circular {
+		fl.Base = Uniform[T]{Bound: s.Bound}
 	}
 	return fl, nil
 }

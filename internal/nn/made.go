@@ -18,6 +18,7 @@ import (
 // and the inverse of a flow computes group by group the rows that just became known. Inside, features stand in the order of their groups.
 type MADE[T kernel.Float] struct {
 	C, D, P int
+	Embed   int // numbers that stand for a feature at the input
 	Groups  int
 	Feature []int // feature at each position
 	start   []int // first position of each group; Groups+1 entries
@@ -41,6 +42,7 @@ type MADESettings struct {
 	Context int
 	Group   []int // group of each feature, 0..G-1
 	Params  int   // numbers a feature
+	Embed   int   // numbers that stand for each feature at the input; default 1, the feature itself
 	Hidden  []int // units of each hidden layer
 	Seed    uint64
 	// ZeroContext lists context numbers whose first-layer weights start at zero: the output does not depend on them yet.
@@ -51,7 +53,7 @@ type MADESettings struct {
 
 // NewMADE adds the parameters of a conditioner to ps and initialises them uniformly in ±1/√(inputs), as PyTorch's linear layers.
 func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
-	m := &MADE[T]{C: s.Context, D: len(s.Group), P: s.Params, names: s.Name}
+	m := &MADE[T]{C: s.Context, D: len(s.Group), P: s.Params, Embed: max(s.Embed, 1), names: s.Name}
 	for _, g := range s.Group {
 		m.Groups = max(m.Groups, g+1)
 	}
@@ -68,11 +70,13 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 	}
 	m.start = append(m.start, m.D)
 
-	inDegree := make([]int, m.C, m.C+m.D) // an input may be used by units of degree >= its own
+	inDegree := make([]int, m.C, m.C+m.D*m.Embed) // an input may be used by units of degree >= its own
 	var group []int                       // of each position
 	for g := range m.Groups {
 		for range m.start[g+1] - m.start[g] {
-			inDegree = append(inDegree, g+1)
+			for range m.Embed {
+				inDegree = append(inDegree, g+1)
+			}
 			group = append(group, g)
 		}
 	}
@@ -203,7 +207,7 @@ type State struct {
 
 // NewState reserves memory in a program.
 func (m *MADE[T]) NewState(p *ad.Program[T]) State {
-	s := State{Input: p.Keep(m.C+m.D, 1)}
+	s := State{Input: p.Keep(m.C+m.D*m.Embed, 1)}
 	for _, l := range m.layers[:len(m.layers)-1] {
 		s.hidden = append(s.hidden, p.Keep(l.out, 1))
 	}
@@ -211,11 +215,12 @@ func (m *MADE[T]) NewState(p *ad.Program[T]) State {
 	return s
 }
 
-// Fill copies the context and, if x is not nil, the features (in their own order) into the state's input.
+// Fill copies the context and, if x is not nil, the features (in their own order) into the state's input. What stands for features that are
+// embedded is the caller's to write, behind the context.
 func (m *MADE[T]) Fill(f *ad.Frame[T], s State, c, x []T) {
 	const n = kernel.Lanes
 	in := f.V(s.Input)
-	w := (m.C + m.D) * n
+	w := s.Input.Stride()
 	for p := range f.Panels(s.Input) {
 		copy(in[p*w:][:m.C*n], c[p*m.C*n:])
 		if x == nil {
@@ -277,7 +282,7 @@ func (m *MADE[T]) ForwardGroup(f *ad.Frame[T], s State, g int) {
 // the input.
 type Cotangent[T kernel.Float] struct {
 	Theta []T // (D·P) units
-	Input []T // (C+D) units
+	Input []T // (C+D·Embed) units
 	hid   [8][]T
 }
 
@@ -301,8 +306,8 @@ func (m *MADE[T]) cotangent(c *Cotangent[T], s State, l int) ([]T, int) {
 	return c.Theta, s.Theta.Stride()
 }
 
-// Backward takes c.Theta, adds the weight gradients and fills c.Input: the features' part, and the context's if context is set.
-func (m *MADE[T]) Backward(f *ad.Frame[T], s State, c *Cotangent[T], context bool) {
+// Backward takes c.Theta, adds the weight gradients and fills those parts of c.Input that are asked for.
+func (m *MADE[T]) Backward(f *ad.Frame[T], s State, c *Cotangent[T], features, context bool) {
 	np := f.Panels(s.Input)
 	for l := len(m.layers) - 1; l >= 0; l-- {
 		q := &m.layers[l]
@@ -314,10 +319,11 @@ func (m *MADE[T]) Backward(f *ad.Frame[T], s State, c *Cotangent[T], context boo
 			f.K.Mul(gx, gxs, f.W(q.w), 1, q.w.LD, gy, gys, q.in, q.out, np, q.backSpans, kernel.Epilogue[T]{Gate: h, GateStride: hs})
 			continue
 		}
-		if context {
+		switch {
+		case context:
 			f.K.Mul(gx, gxs, f.W(q.w), 1, q.w.LD, gy, gys, q.in, q.out, np, q.backSpans, kernel.Epilogue[T]{})
-		} else {
-			f.K.Mul(gx[m.C*kernel.Lanes:], gxs, f.W(q.w)[m.C:], 1, q.w.LD, gy, gys, m.D, q.out, np, nil, kernel.Epilogue[T]{})
+		case features:
+			f.K.Mul(gx[m.C*kernel.Lanes:], gxs, f.W(q.w)[m.C:], 1, q.w.LD, gy, gys, m.D*m.Embed, q.out, np, nil, kernel.Epilogue[T]{})
 		}
 	}
 }
@@ -349,7 +355,7 @@ func (m *MADE[T]) BackwardGroup(f *ad.Frame[T], s State, c *Cotangent[T], g int)
 			below := &m.layers[l-1]
 			lo, hi = below.first[g], below.first[g+1]
 		} else if g > 0 {
-			lo, hi = m.C+m.start[g-1], m.C+m.start[g]
+			lo, hi = m.C+m.start[g-1]*m.Embed, m.C+m.start[g]*m.Embed
 		}
 		if lo == hi {
 			continue
