@@ -90,7 +90,7 @@ func TestShortForms(t *testing.T) {
 	if c.Inputs.Simulation[0].Files[0] != "mc.root" || c.Inputs.Data[1].Files[0] != "d2.root" || c.Features[0].Value.Expr != "x[0]" {
 		t.Errorf("%+v", c)
 	}
-	if f := c.FeatureSpecs()[1]; f.source() != "b" || c.Train.Budget == 0 {
+	if f := c.FeatureSpecs()[1]; f.source() != "b" || c.Train.Epochs == 0 {
 		t.Errorf("%+v", f)
 	}
 }
