@@ -189,7 +189,7 @@ func (a *app) apply(cmd *cobra.Command, m *morph.Model, o morph.ApplyOptions) er
 }
 
 func (a *app) modelCommand() *cobra.Command {
-	show := &cobra.Command{Use: "show MODEL", Short: "print the model card", Args: cobra.ExactArgs(1),
+	show := &cobra.Command{Use: "show MODEL", Short: "print the model card", Args: cobra.ExactArgs(1), Example: "  hepmorph model show run/model.hmm",
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"hmm"}, cobra.ShellCompDirectiveFilterFileExt
 		},
@@ -201,7 +201,7 @@ func (a *app) modelCommand() *cobra.Command {
 			fmt.Fprint(a.out, m.Card())
 			return nil
 		}}
-	config := &cobra.Command{Use: "config MODEL", Short: "print the resolved config of a model", Args: cobra.ExactArgs(1),
+	config := &cobra.Command{Use: "config MODEL", Short: "print the resolved config of a model", Args: cobra.ExactArgs(1), Example: "  hepmorph model config run/model.hmm > again.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := morph.ReadModel(args[0])
 			if err != nil {
