@@ -5,8 +5,6 @@ import "hepmorph/internal/kernel"
 type gatedAdd[T kernel.Float] struct {
 	x, h, y Tensor
 	g       Part
-	in      []Tensor
-	of      []int
 }
 
 // GatedAdd records y = x + g·h, point by point: the gated residual of adaLN-Zero (arXiv 2212.09748). g has the rows of x, or one row
@@ -15,20 +13,21 @@ func (p *Program[T]) GatedAdd(x, h Tensor, g Part) Tensor {
 	if x.Width != h.Width || x.Width != g.Width() || x.Rep != h.Rep || g.Tensor.Rep != x.Rep && g.Tensor.Rep != 1 {
 		panic("ad: gated sum of tensors of different shape")
 	}
+	if x == h || x == g.Tensor || h == g.Tensor {
+		panic("ad: gated sum of one tensor with itself")
+	}
 	o := &gatedAdd[T]{x: x, h: h, g: g, y: p.New(x.Width, x.Rep)}
-	o.in, o.of = tensors(x.All(), h.All(), g)
 	p.Add(o)
 	return o.y
 }
 
-func (o *gatedAdd[T]) In() []Tensor { return o.in }
+func (o *gatedAdd[T]) In() []Tensor { return []Tensor{o.x, o.h, o.g.Tensor} }
 
 func (o *gatedAdd[T]) Forward(f *Frame[T]) {
 	s := o.x.Stride()
-	gate := f.Temp(s)
+	gate := spread(f, o.g, o.x.Rep)
 	for p := range f.Panels(o.x) {
-		spread(f, gate, o.g, p, o.x.Rep)
-		x, h, g := f.V(o.x)[p*s:][:s], f.V(o.h)[p*s:][:s], gate[:s]
+		x, h, g := f.V(o.x)[p*s:][:s], f.V(o.h)[p*s:][:s], gate.panel(p)[:s]
 		y := f.V(o.y)[p*s:][:s]
 		for i, v := range x {
 			y[i] = v + g[i]*h[i]
@@ -38,29 +37,20 @@ func (o *gatedAdd[T]) Forward(f *Frame[T]) {
 
 func (o *gatedAdd[T]) Backward(f *Frame[T], fresh []bool) {
 	s := o.x.Stride()
-	for i, t := range o.in {
-		if fresh[i] && f.HasGrad(t) {
-			clear(f.Cotangents(t))
-		}
+	if fresh[2] && f.HasGrad(o.g.Tensor) {
+		clear(f.Cotangents(o.g.Tensor))
 	}
-	gate, dg := f.Temp(s), f.Temp(s)
+	gate, dg := spread(f, o.g, o.x.Rep), f.Temp(s)
+	if f.HasGrad(o.x) {
+		f.deposit(o.x, f.Cotangents(o.y), fresh[0])
+	}
 	for p := range f.Panels(o.x) {
 		gy := f.G(o.y)[p*s:][:s]
-		if f.HasGrad(o.x) {
-			f.K.Axpy(f.G(o.x)[p*s:][:s], 1, gy)
-		}
 		if f.HasGrad(o.h) {
-			spread(f, gate, o.g, p, o.x.Rep)
-			d, g := f.G(o.h)[p*s:][:s], gate[:s]
-			for i, v := range gy {
-				d[i] += v * g[i]
-			}
+			addProduct(f.G(o.h)[p*s:][:s], gy, gate.panel(p)[:s], fresh[1])
 		}
 		if f.HasGrad(o.g.Tensor) {
-			h, d := f.V(o.h)[p*s:][:s], dg[:s]
-			for i, v := range gy {
-				d[i] = v * h[i]
-			}
+			addProduct(dg[:s], gy, f.V(o.h)[p*s:][:s], true)
 			collect(f, dg, o.g, p, o.x.Rep)
 		}
 	}
@@ -94,10 +84,14 @@ func (o *product[T]) Backward(f *Frame[T], fresh []bool) {
 
 // depositProduct adds a·b, point by point, to the cotangent of t.
 func (f *Frame[T]) depositProduct(t Tensor, a, b []T, fresh bool) {
-	if !f.HasGrad(t) {
-		return
+	if f.HasGrad(t) {
+		addProduct(f.Cotangents(t), a, b, fresh)
 	}
-	d := f.Cotangents(t)
+}
+
+// addProduct adds a·b to d, or writes it.
+func addProduct[T kernel.Float](d, a, b []T, fresh bool) {
+	d, b = d[:len(a)], b[:len(a)]
 	if fresh {
 		for i, v := range a {
 			d[i] = v * b[i]

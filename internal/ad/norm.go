@@ -27,6 +27,9 @@ func (p *Program[T]) ModulatedNorm(x Tensor, scale, shift Part, eps float64) Ten
 				panic("ad: modulation of another shape than what is normalised")
 			}
 		}
+		if scale.Tensor == x || shift.Tensor == x {
+			panic("ad: a tensor that modulates itself")
+		}
 		o.in, o.of = tensors(x.All(), scale, shift)
 	}
 	p.Add(o)
@@ -41,30 +44,35 @@ func (o *layerNorm[T]) Forward(f *Frame[T]) {
 		f.K.LayerNorm(y, s, mean, rstd, x, s, nil, nil, 0, o.x.Width, f.Panels(o.x), o.eps)
 		return
 	}
-	m := f.Temp(2 * s)
+	scale, shift := spread(f, o.scale, o.x.Rep), spread(f, o.shift, o.x.Rep)
 	for p := range f.Panels(o.x) {
-		spread(f, m[:s], o.scale, p, o.x.Rep)
-		spread(f, m[s:], o.shift, p, o.x.Rep)
-		f.K.LayerNorm(y[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], x[p*s:], s, m[:s], m[s:], s, o.x.Width, 1, o.eps)
+		f.K.LayerNorm(y[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], x[p*s:], s, scale.panel(p), shift.panel(p), s, o.x.Width, 1, o.eps)
 	}
 }
 
 func (o *layerNorm[T]) Backward(f *Frame[T], fresh []bool) {
 	x, gy, mean, rstd, s := f.V(o.x), f.G(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
-	for i, t := range o.in {
-		if fresh[i] && f.HasGrad(t) {
+	for i, t := range o.in[1:] {
+		if fresh[i+1] && f.HasGrad(t) {
 			clear(f.Cotangents(t))
 		}
 	}
-	dx, m, dm := f.Temp(s), f.Temp(s), f.Temp(2*s)
+	dx, dm := f.Temp(s), f.Temp(2*s)
+	var scales spreader[T]
+	if o.of != nil {
+		scales = spread(f, o.scale, o.x.Rep)
+	}
 	for p := range f.Panels(o.x) {
 		var scale, dscale, dshift []T
 		if o.of != nil {
-			spread(f, m, o.scale, p, o.x.Rep)
-			scale, dscale, dshift = m, dm[:s], dm[s:]
+			scale, dscale, dshift = scales.panel(p), dm[:s], dm[s:]
+		}
+		add := f.HasGrad(o.x) && !fresh[0]
+		if !add && f.HasGrad(o.x) {
+			dx = f.G(o.x)[p*s:]
 		}
 		f.K.LayerNormBackward(dx, s, dscale, dshift, s, gy[p*s:], s, x[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], scale, s, o.x.Width, 1)
-		if f.HasGrad(o.x) {
+		if add {
 			f.K.Axpy(f.G(o.x)[p*s:][:s], 1, dx[:s])
 		}
 		if o.of == nil {

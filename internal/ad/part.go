@@ -85,29 +85,56 @@ func scatter[T kernel.Float](f *Frame[T], dst, src []T, p Part, item int, add bo
 	})
 }
 
-// spread fills one panel with p: its own rows, or with one row an item that of the item to which each of rep rows belongs.
-func spread[T kernel.Float](f *Frame[T], dst []T, p Part, panel, rep int) {
-	const l = kernel.Lanes
-	src, s := f.V(p.Tensor), p.Tensor.Stride()
-	if p.Tensor.Rep == rep {
-		copy(dst, src[panel*s+p.Lo*l:panel*s+p.Hi*l])
-		return
+// A spreader fills panels with a Part for every row of a tensor of rep rows an item: the Part's own rows or, if it has one row an item, that of
+// the item to which each row belongs.
+type spreader[T kernel.Float] struct {
+	f    *Frame[T]
+	p    Part
+	rep  int
+	dst  []T
+	item int // whose row fills all of dst, -1 if none
+}
+
+func spread[T kernel.Float](f *Frame[T], p Part, rep int) spreader[T] {
+	s := spreader[T]{f: f, p: p, rep: rep, item: -1}
+	if p.Tensor.Rep != rep {
+		s.dst = f.Temp(p.Width() * kernel.Lanes)
 	}
+	return s
+}
+
+// panel returns the units of p for the rows of a panel.
+func (s *spreader[T]) panel(panel int) []T {
+	const l = kernel.Lanes
+	src, stride, p := s.f.V(s.p.Tensor), s.p.Tensor.Stride(), s.p
+	if p.Tensor.Rep == s.rep {
+		return src[panel*stride+p.Lo*l : panel*stride+p.Hi*l]
+	}
+	last := s.f.Items - 1
 	for e := 0; e < l; {
-		item := min((panel*l+e)/rep, f.Items-1)
-		n := min(l, (item+1)*rep-panel*l) - e
-		if item == f.Items-1 {
+		item := min((panel*l+e)/s.rep, last)
+		n := min(l, (item+1)*s.rep-panel*l) - e
+		if item == last {
 			n = l - e
 		}
-		from := src[item/l*s+p.Lo*l+item%l:]
+		if n == l {
+			if item == s.item {
+				return s.dst
+			}
+			s.item = item
+		} else {
+			s.item = -1
+		}
+		from := src[item/l*stride+p.Lo*l+item%l:]
 		for u := range p.Width() {
-			v, d := from[u*l], dst[u*l+e:][:n]
+			v, d := from[u*l], s.dst[u*l+e:][:n]
 			for i := range d {
 				d[i] = v
 			}
 		}
 		e += n
 	}
+	return s.dst
 }
 
 // collect adds the panel src to the cotangent of p, the mirror of spread.

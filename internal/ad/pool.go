@@ -21,10 +21,12 @@ type Pool struct {
 	size int64
 	stop bool
 
-	mu     sync.Mutex
-	cond   *sync.Cond
-	parked atomic.Int64
-	failed atomic.Pointer[any]
+	mu      sync.Mutex
+	cond    *sync.Cond // for workers: there is work
+	parked  atomic.Int64
+	done    *sync.Cond // for Run: all workers are done
+	waiting atomic.Bool
+	failed  atomic.Pointer[any]
 }
 
 // NewPool starts threads workers (0: GOMAXPROCS, which follows the cgroup's quota).
@@ -33,7 +35,7 @@ func NewPool(threads int) *Pool {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	p := &Pool{n: threads}
-	p.cond = sync.NewCond(&p.mu)
+	p.cond, p.done = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
 	for w := 1; w < threads; w++ {
 		go p.worker(w)
 	}
@@ -67,31 +69,57 @@ func (p *Pool) worker(w int) {
 			return
 		}
 		p.work(w)
-		p.left.Add(-1)
+		if p.left.Add(-1) == 0 && p.waiting.Load() {
+			p.mu.Lock()
+			p.done.Signal()
+			p.mu.Unlock()
+		}
 	}
 }
 
-func (p *Pool) await(seen int64) {
+// spin waits awake, for a while, until ready is true, and says whether it is.
+func spin(ready func() bool) bool {
 	var start time.Time
-	for i := 1; p.gen.Load() == seen; i++ {
+	for i := 1; !ready(); i++ {
 		if i%256 != 0 {
 			continue
 		}
 		if start.IsZero() {
 			start = time.Now()
 		}
-		if time.Since(start) < spinTime {
-			runtime.Gosched()
-			continue
+		if time.Since(start) >= spinTime {
+			return ready()
 		}
-		p.mu.Lock()
-		p.parked.Add(1)
-		for p.gen.Load() == seen {
-			p.cond.Wait()
-		}
-		p.parked.Add(-1)
-		p.mu.Unlock()
+		runtime.Gosched()
 	}
+	return true
+}
+
+func (p *Pool) await(seen int64) {
+	if spin(func() bool { return p.gen.Load() != seen }) {
+		return
+	}
+	p.mu.Lock()
+	p.parked.Add(1)
+	for p.gen.Load() == seen {
+		p.cond.Wait()
+	}
+	p.parked.Add(-1)
+	p.mu.Unlock()
+}
+
+// finish waits for the workers.
+func (p *Pool) finish() {
+	if spin(func() bool { return p.left.Load() == 0 }) {
+		return
+	}
+	p.mu.Lock()
+	p.waiting.Store(true)
+	for p.left.Load() > 0 {
+		p.done.Wait()
+	}
+	p.waiting.Store(false)
+	p.mu.Unlock()
 }
 
 func (p *Pool) work(w int) {
@@ -119,11 +147,7 @@ func (p *Pool) Run(tasks int, f func(worker, task int)) {
 		p.left.Store(int64(p.n - 1))
 		p.release()
 		p.work(0)
-		for i := 1; p.left.Load() > 0; i++ {
-			if i%1024 == 0 {
-				runtime.Gosched()
-			}
-		}
+		p.finish()
 	} else {
 		p.work(0)
 	}
