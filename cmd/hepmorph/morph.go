@@ -185,6 +185,9 @@ func (a *app) apply(cmd *cobra.Command, m *morph.Model, o morph.ApplyOptions) er
 	if err == nil && total > 0 {
 		a.logf("%.0f events/s", float64(total)/time.Since(start).Seconds())
 	}
+	if err == nil && !a.json {
+		a.next(out, o, m.Config().Output.Friend)
+	}
 	return err
 }
 
