@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FLAGS    = -trimpath -ldflags '-s -w -buildid= -X main.release=$(VERSION)'
 export CGO_ENABLED = 0
 
-.PHONY: help build test demo bench bench-peer check measure goldens
+.PHONY: help build test demo bench bench-peer check measure
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,13 @@ demo: build      ## the main job end to end on built-in samples, then look at ru
 bench:           ## Go benchmarks of every hot path, in the format that benchstat reads
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/kernel ./internal/ad ./flows ./internal/gbdt ./validation/metric ./physics/... ./samples/...
 
+bench-peer:      ## flows against PyTorch with zuko (installs 5 GB into .venv), writes docs/benchmarks.md
+	$(GO) run ./internal/peer
+
 check:           ## vet, race detector, short fuzzing
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/ad ./internal/par ./internal/train ./internal/gbdt ./flows ./morph ./mdmm ./physics/... ./validation/... ./samples/...
 	.ci/fuzz 5s
 
+measure: build   ## the long fidelity bars, judged from outside (an hour or more), writes docs/results.md
+	$$(.ci/venv) internal/peer/measure.py
