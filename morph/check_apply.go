@@ -147,7 +147,7 @@ func misfit(cfg *Config, file string, branches []rootio.Branch, err error) error
 		return fmt.Errorf("%w (%q is in id: it keeps the random numbers of an event the same; add the branch to the file, or give id: [] in the config to take the number of the entry, and train)", err, want)
 	}
 	near := ""
-	if n := rootio.Nearest(want, names, 3); len(n) > 0 {
+	if n := rootio.Nearest(want, names, 3); len(n) > 0 && (x == nil || len(x.Have) == 0) {
 		near = ", but " + strings.Join(n, ", ")
 	}
 	return fmt.Errorf("%w (there is no %q%s: use the names of the file; hepmorph morph init %s proposes a config)", err, want, near, file)

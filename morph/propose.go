@@ -167,8 +167,10 @@ func layouts(o ProposeOptions, sim treeOf, common []rootio.Branch) ([]proposed, 
 		if err != nil {
 			return nil, err
 		}
-		p.ID = slices.DeleteFunc(slices.Clone(p.ID), func(id string) bool { return !have[id] })
-		return []proposed{{Preset: p}}, nil
+		q := proposed{Preset: p}
+		q.ID = slices.DeleteFunc(slices.Clone(p.ID), func(id string) bool { return !have[id] })
+		q.reduce(sim.branches, common)
+		return []proposed{q}, nil
 	}
 	c := columnsOfTree(common)
 	var out []proposed
@@ -207,6 +209,42 @@ func layouts(o ProposeOptions, sim treeOf, common []rootio.Branch) ([]proposed, 
 		return nil, fmt.Errorf("morph: could not propose a config for %q: tree %q has no photons and no plain number that could be a feature (another --tree?): %w", o.Simulation, sim.tree, ErrInput)
 	}
 	return []proposed{p}, nil
+}
+
+// reduce takes away what a preset has and the files have not.
+func (p *proposed) reduce(sim, common []rootio.Branch) {
+	var without []string
+	compiles := func(branches []rootio.Branch, what string, s physics.Sample, cols ...physics.Column) bool {
+		s.Define, s.Row = p.Define, p.Row
+		_, err := physics.Prepare(branches, s, cols)
+		if err != nil {
+			without = append(without, what)
+		}
+		return err == nil
+	}
+	defs := p.Define
+	p.Define = nil
+	for _, d := range defs {
+		if compiles(common, d.Name, physics.Sample{}, physics.Column{Name: d.Name, Expr: d.Expr}) {
+			p.Define = append(p.Define, d)
+		}
+	}
+	for _, specs := range []*[]physics.Spec{&p.Features, &p.Conditions, &p.Observables} {
+		*specs = slices.DeleteFunc(slices.Clone(*specs), func(s physics.Spec) bool {
+			return !compiles(common, s.Name, physics.Sample{}, physics.Column{Name: s.Name, Expr: s.Expr})
+		})
+	}
+	p.Select = slices.DeleteFunc(slices.Clone(p.Select), func(cut string) bool { return !compiles(common, cut, physics.Sample{Select: []string{cut}}) })
+	p.Slices = slices.DeleteFunc(slices.Clone(p.Slices), func(cut string) bool { return !compiles(common, cut, physics.Sample{Select: []string{cut}}) })
+	if p.Weight != "" && !compiles(sim, p.Weight, physics.Sample{Weight: p.Weight}) {
+		p.Weight = ""
+	}
+	if p.Split != "" && !compiles(common, p.Split, physics.Sample{Select: []string{p.Split}}) {
+		p.Split = physics.EntryName + " % 10 < 7"
+	}
+	if len(without) > 0 {
+		p.Notes = append(slices.Clone(p.Notes), "of the preset left out, as the files have not what it needs (without --preset other names are looked for): "+strings.Join(without, "; "))
+	}
 }
 
 // sampleRows reads the selected rows at the beginning of both files. share is the smaller of their shares of selected rows.

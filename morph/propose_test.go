@@ -116,6 +116,14 @@ func TestProposePlain(t *testing.T) {
 	}
 }
 
+// What a preset has and a file has not is left out and named.
+func TestProposePresetReduced(t *testing.T) {
+	c, text := propose(t, ProposeOptions{Simulation: testdata.Shared(t, "root/nano_tt_v15.root"), Preset: "cms-nanoaod"})
+	if !strings.Contains(text, "of the preset left out") || !strings.Contains(text, ": rho\n") || !slices.Contains(c.Features.Names(), "r9") || slices.Contains(c.Conditions.Names(), "rho") {
+		t.Error(text)
+	}
+}
+
 func TestProposeRefuses(t *testing.T) {
 	path := writeColumns(t, "x.root", map[string]*rootio.Values{"i": rootio.Ints(rootio.Int32, []int64{1, 2})})
 	if _, err := Propose(context.Background(), ProposeOptions{Simulation: path}); !errors.Is(err, ErrInput) {
