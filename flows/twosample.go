@@ -43,6 +43,11 @@ type MMD[T Float] struct {
 	wx   []T
 	wy   []T
 	part []float64
+
+	x, y     Rows[T]
+	gradient bool
+	half     bool // y is x: panels see what lies behind them alone, twice
+	task     func(worker, panel int)
 }
 
 // NewMMD makes one with bandwidths h, in units of the rows.
@@ -51,6 +56,7 @@ func NewMMD[T Float](k *kernel.Set[T], pool *ad.Pool, h ...float64) *MMD[T] {
 	for _, v := range h {
 		m.c = append(m.c, T(1/(2*v*v)))
 	}
+	m.task = m.panel
 	return m
 }
 
@@ -88,8 +94,9 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// sum returns Σ_i w_i Σ_j v_j k(x_i, y_j) and leaves in m.g, panel-wise, Σ_j v_j ∂k/∂x_i.
-func (m *MMD[T]) sum(x, y Rows[T], gradient bool) float64 {
+// sum returns Σ_i w_i Σ_j v_j k(x_i, y_j) and leaves in m.g, panel-wise, Σ_j v_j ∂k/∂x_i. With half set, x is y, no gradient is wanted, and
+// each pair is computed once.
+func (m *MMD[T]) sum(x, y Rows[T], gradient, half bool) float64 {
 	panels := (x.N + lanes - 1) / lanes
 	m.xp = grow(m.xp, panels*x.D*lanes)
 	m.f = grow(m.f, panels*lanes)
@@ -99,36 +106,52 @@ func (m *MMD[T]) sum(x, y Rows[T], gradient bool) float64 {
 	for j := range m.wy {
 		m.wy[j] = T(y.W[j])
 	}
-	d := x.D
-	m.pool.Run(panels, func(_, p int) {
-		xp, f, g := m.xp[p*d*lanes:][:d*lanes], m.f[p*lanes:][:lanes], m.g[p*d*lanes:][:d*lanes]
-		n := min(lanes, x.N-p*lanes)
-		for e := range lanes {
-			for k := range d {
-				v := T(0)
-				if e < n {
-					v = x.X[(p*lanes+e)*d+k]
-				}
-				xp[k*lanes+e] = v
-			}
-		}
-		clear(f)
-		clear(g)
-		if !gradient {
-			g = nil
-		}
-		m.k.GaussMix(f, g, d*lanes, xp, d*lanes, d, 1, y.X, m.wy, y.N, m.c)
-		s := 0.0
-		for e := range n {
-			s += x.W[p*lanes+e] * float64(f[e])
-		}
-		m.part[p] = s
-	})
+	m.x, m.y, m.gradient, m.half = x, y, gradient, half
+	m.pool.Run(panels, m.task)
+	m.x, m.y = Rows[T]{}, Rows[T]{}
 	s := 0.0
 	for _, v := range m.part {
 		s += v
 	}
 	return s
+}
+
+// panel sums over all y for 32 rows of x.
+func (m *MMD[T]) panel(_, p int) {
+	x, y, d := m.x, m.y, m.x.D
+	xp, f, g := m.xp[p*d*lanes:][:d*lanes], m.f[p*lanes:][:lanes], m.g[p*d*lanes:][:d*lanes]
+	n := min(lanes, x.N-p*lanes)
+	for e := range lanes {
+		for k := range d {
+			v := T(0)
+			if e < n {
+				v = x.X[(p*lanes+e)*d+k]
+			}
+			xp[k*lanes+e] = v
+		}
+	}
+	clear(f)
+	clear(g)
+	if !m.gradient {
+		g = nil
+	}
+	total := func() float64 {
+		s := 0.0
+		for e := range n {
+			s += x.W[p*lanes+e] * float64(f[e])
+		}
+		return s
+	}
+	if !m.half {
+		m.k.GaussMix(f, g, d*lanes, xp, d*lanes, d, 1, y.X, m.wy, y.N, m.c)
+		m.part[p] = total()
+		return
+	}
+	at := p * lanes
+	m.k.GaussMix(f, nil, 0, xp, d*lanes, d, 1, y.X[at*d:], m.wy[at:], n, m.c)
+	m.part[p] = -total() // of the panel with itself, below counted twice
+	m.k.GaussMix(f, nil, 0, xp, d*lanes, d, 1, y.X[(at+n)*d:], m.wy[at+n:], y.N-at-n, m.c)
+	m.part[p] += 2 * total()
 }
 
 func (m *MMD[T]) addGrad(grad []T, x Rows[T], scale float64) {
@@ -145,7 +168,7 @@ func (m *MMD[T]) addGrad(grad []T, x Rows[T], scale float64) {
 func (m *MMD[T]) Within(x Rows[T], grad []T, scale float64) float64 {
 	w, w2 := x.sums()
 	norm := 1 / (w*w - w2)
-	s := m.sum(x, x, grad != nil)
+	s := m.sum(x, x, grad != nil, grad == nil)
 	if grad != nil {
 		m.addGrad(grad, x, 2*scale*norm)
 	}
@@ -156,7 +179,7 @@ func (m *MMD[T]) Within(x Rows[T], grad []T, scale float64) float64 {
 func (m *MMD[T]) Between(x, y Rows[T], grad []T, scale float64) float64 {
 	w, _ := x.sums()
 	v, _ := y.sums()
-	s := m.sum(x, y, grad != nil)
+	s := m.sum(x, y, grad != nil, false)
 	if grad != nil {
 		m.addGrad(grad, x, scale/(w*v))
 	}
@@ -183,6 +206,49 @@ type Sliced[T Float] struct {
 	line [][]point
 	part []float64
 	grad [][]float64 // a direction's derivative by the projected x
+
+	x, y     Rows[T]
+	sx, sy   float64 // sums of weights
+	f        func(line []point, g []float64) float64
+	gradient bool
+	task     func(worker, direction int)
+}
+
+// direction projects, sorts and hands over to the distance.
+func (s *Sliced[T]) direction(_, d int) {
+	x, y, dir := s.x, s.y, s.dirs[d]
+	line := grow(s.line[d], x.N+y.N)
+	s.line[d] = line
+	for i := range x.N {
+		line[i] = point{project(dir, x, i), x.W[i] / s.sx, int32(i)}
+	}
+	for i := range y.N {
+		line[x.N+i] = point{project(dir, y, i), -y.W[i] / s.sy, -1}
+	}
+	slices.SortFunc(line, func(a, b point) int {
+		switch {
+		case a.v < b.v:
+			return -1
+		case a.v > b.v:
+			return 1
+		}
+		return int(a.i) - int(b.i)
+	})
+	var g []float64
+	if s.gradient {
+		g = grow(s.grad[d], x.N)
+		s.grad[d] = g
+		clear(g)
+	}
+	s.part[d] = s.f(line, g)
+}
+
+func project[T Float](dir []float64, r Rows[T], i int) float64 {
+	v := 0.0
+	for k, t := range dir {
+		v += t * float64(r.X[i*r.D+k])
+	}
+	return v
 }
 
 // NewSliced draws n directions in D dimensions; n = 0 gives the axes, one for each feature.
@@ -212,47 +278,17 @@ func NewSliced[T Float](pool *ad.Pool, d, n int, seed uint64) *Sliced[T] {
 	s.line = make([][]point, len(s.dirs))
 	s.grad = make([][]float64, len(s.dirs))
 	s.part = make([]float64, len(s.dirs))
+	s.task = s.direction
 	return s
 }
 
 // each runs f on every sorted projection and averages.
 func (s *Sliced[T]) each(x, y Rows[T], grad []T, scale float64, f func(line []point, g []float64) float64) float64 {
-	wx, _ := x.sums()
-	wy, _ := y.sums()
-	s.pool.Run(len(s.dirs), func(_, d int) {
-		dir := s.dirs[d]
-		line := grow(s.line[d], x.N+y.N)
-		s.line[d] = line
-		project := func(r Rows[T], i int) float64 {
-			v := 0.0
-			for k, t := range dir {
-				v += t * float64(r.X[i*r.D+k])
-			}
-			return v
-		}
-		for i := range x.N {
-			line[i] = point{project(x, i), x.W[i] / wx, int32(i)}
-		}
-		for i := range y.N {
-			line[x.N+i] = point{project(y, i), -y.W[i] / wy, -1}
-		}
-		slices.SortFunc(line, func(a, b point) int {
-			switch {
-			case a.v < b.v:
-				return -1
-			case a.v > b.v:
-				return 1
-			}
-			return int(a.i) - int(b.i)
-		})
-		var g []float64
-		if grad != nil {
-			g = grow(s.grad[d], x.N)
-			s.grad[d] = g
-			clear(g)
-		}
-		s.part[d] = f(line, g)
-	})
+	s.x, s.y, s.f, s.gradient = x, y, f, grad != nil
+	s.sx, _ = x.sums()
+	s.sy, _ = y.sums()
+	s.pool.Run(len(s.dirs), s.task)
+	s.x, s.y, s.f = Rows[T]{}, Rows[T]{}, nil
 	total := 0.0
 	for d, v := range s.part {
 		total += v
@@ -271,79 +307,85 @@ func (s *Sliced[T]) each(x, y Rows[T], grad []T, scale float64, f func(line []po
 
 // W1 is the mean over directions of ∫|F−G| (weighted distribution functions). Weights may have signs.
 func (s *Sliced[T]) W1(x, y Rows[T], grad []T, scale float64) float64 {
-	return s.each(x, y, grad, scale, func(line []point, g []float64) float64 {
-		h, sum := 0.0, 0.0 // h = F − G
-		for i, p := range line {
-			if g != nil && p.i >= 0 {
-				g[p.i] += math.Abs(h) - math.Abs(h+p.w)
-			}
-			h += p.w
-			if i+1 < len(line) {
-				sum += math.Abs(h) * (line[i+1].v - p.v)
-			}
+	return s.each(x, y, grad, scale, lineW1)
+}
+
+func lineW1(line []point, g []float64) float64 {
+	h, sum := 0.0, 0.0 // h = F − G
+	for i, p := range line {
+		if g != nil && p.i >= 0 {
+			g[p.i] += math.Abs(h) - math.Abs(h+p.w)
 		}
-		return sum
-	})
+		h += p.w
+		if i+1 < len(line) {
+			sum += math.Abs(h) * (line[i+1].v - p.v)
+		}
+	}
+	return sum
 }
 
 // Energy is the mean over directions of the energy distance 2E|X−Y| − E|X−X'| − E|Y−Y'| = 2∫(F−G)², the MMD² of the negative-distance kernel
 // (biased: events meet themselves at distance 0). Weights may have signs.
 func (s *Sliced[T]) Energy(x, y Rows[T], grad []T, scale float64) float64 {
-	return s.each(x, y, grad, scale, func(line []point, g []float64) float64 {
-		h, sum := 0.0, 0.0
-		for i, p := range line {
-			if g != nil && p.i >= 0 {
-				g[p.i] += 2 * (h*h - (h+p.w)*(h+p.w))
-			}
-			h += p.w
-			if i+1 < len(line) {
-				sum += 2 * h * h * (line[i+1].v - p.v)
-			}
+	return s.each(x, y, grad, scale, lineEnergy)
+}
+
+func lineEnergy(line []point, g []float64) float64 {
+	h, sum := 0.0, 0.0
+	for i, p := range line {
+		if g != nil && p.i >= 0 {
+			g[p.i] += 2 * (h*h - (h+p.w)*(h+p.w))
 		}
-		return sum
-	})
+		h += p.w
+		if i+1 < len(line) {
+			sum += 2 * h * h * (line[i+1].v - p.v)
+		}
+	}
+	return sum
 }
 
 // W2 is the mean over directions of the squared 2-Wasserstein distance, by monotone transport. Weights must be positive.
 func (s *Sliced[T]) W2(x, y Rows[T], grad []T, scale float64) float64 {
-	return s.each(x, y, grad, scale, func(line []point, g []float64) float64 {
-		sum := 0.0
-		i, j := -1, -1 // present points of x and y in the line
-		var left, right float64
-		next := func(k int, x bool) int {
-			for k++; k < len(line) && (line[k].i >= 0) != x; k++ {
-			}
-			return k
+	return s.each(x, y, grad, scale, lineW2)
+}
+
+func lineW2(line []point, g []float64) float64 {
+	sum := 0.0
+	i, j := -1, -1 // present points of x and y in the line
+	var left, right float64
+	next := func(k int, x bool) int {
+		for k++; k < len(line) && (line[k].i >= 0) != x; k++ {
 		}
-		i, j = next(i, true), next(j, false)
-		if i < len(line) {
-			left = line[i].w
+		return k
+	}
+	i, j = next(i, true), next(j, false)
+	if i < len(line) {
+		left = line[i].w
+	}
+	if j < len(line) {
+		right = -line[j].w
+	}
+	for i < len(line) && j < len(line) {
+		m := min(left, right)
+		d := line[i].v - line[j].v
+		sum += m * d * d
+		if g != nil {
+			g[line[i].i] += 2 * m * d
 		}
-		if j < len(line) {
-			right = -line[j].w
-		}
-		for i < len(line) && j < len(line) {
-			m := min(left, right)
-			d := line[i].v - line[j].v
-			sum += m * d * d
-			if g != nil {
-				g[line[i].i] += 2 * m * d
-			}
-			left -= m
-			right -= m
-			if left <= 0 {
-				if i = next(i, true); i < len(line) {
-					left = line[i].w
-				}
-			}
-			if right <= 0 {
-				if j = next(j, false); j < len(line) {
-					right = -line[j].w
-				}
+		left -= m
+		right -= m
+		if left <= 0 {
+			if i = next(i, true); i < len(line) {
+				left = line[i].w
 			}
 		}
-		return sum
-	})
+		if right <= 0 {
+			if j = next(j, false); j < len(line) {
+				right = -line[j].w
+			}
+		}
+	}
+	return sum
 }
 
 // Moments are the weighted means and covariances of a sample.

@@ -117,3 +117,21 @@ func TestSlicedKnownAnswers(t *testing.T) {
 		t.Errorf("energy distance %v, want 5", v)
 	}
 }
+
+func TestTwoSampleLossesMakeNoGarbage(t *testing.T) {
+	pool := ad.NewPool(2)
+	defer pool.Close()
+	x, y := sample(100, 3, 0.3, 1), sample(90, 3, 0, 2)
+	grad := make([]float64, len(x.X))
+	mmd, sl := NewMMD(kernel.Portable[float64](), pool, 0.7, 1.5), NewSliced[float64](pool, 3, 5, 1)
+	step := func() {
+		mmd.Value(x, y, grad, 1)
+		sl.W1(x, y, grad, 1)
+		sl.W2(x, y, grad, 1)
+		sl.Energy(x, y, grad, 1)
+	}
+	step()
+	if n := testing.AllocsPerRun(5, step); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -16,10 +16,11 @@ const features, context, transforms = 8, 4, 5
 
 // A Case is one flow and its batch.
 type Case struct {
-	Name   string // "maf narrow"
-	Kind   string // maf | nsf | coupling
-	Hidden []int
-	Batch  int
+	Name     string // "maf narrow"
+	Kind     string // maf | nsf | coupling
+	Features int
+	Hidden   []int
+	Batch    int
 }
 
 // All lists the cases.
@@ -31,7 +32,7 @@ func All() []Case {
 		batch  int
 	}{{"narrow", []int{128, 128}, 1024}, {"wide", []int{256, 256, 256}, 4096}} {
 		for _, kind := range []string{"maf", "nsf", "coupling"} {
-			all = append(all, Case{Name: kind + " " + size.name, Kind: kind, Hidden: size.hidden, Batch: size.batch})
+			all = append(all, Case{Name: kind + " " + size.name, Kind: kind, Features: features, Hidden: size.hidden, Batch: size.batch})
 		}
 	}
 	return all
@@ -54,7 +55,7 @@ type Runner struct {
 // New prepares a case for a number of workers (0: all).
 func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner, error) {
 	ps := ad.NewParams[float32]()
-	s := flows.Settings{Features: features, Context: context, Transforms: transforms, Hidden: c.Hidden, Seed: 1}
+	s := flows.Settings{Features: c.Features, Context: context, Transforms: transforms, Hidden: c.Hidden, Seed: 1}
 	var err error
 	r := &Runner{Case: c, pool: ad.NewPool(threads)}
 	switch c.Kind {
@@ -72,7 +73,7 @@ func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner,
 		return nil, err
 	}
 	p := ad.NewProgram(ps)
-	r.flow.NLL(p, p.Input(features), p.Input(context), p.Input(1))
+	r.flow.NLL(p, p.Input(c.Features), p.Input(context), p.Input(1))
 	if set.Shards == 0 {
 		set.Shards = 4
 	}
@@ -88,7 +89,7 @@ func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner,
 		}
 		return v
 	}
-	r.x, r.c, r.out = draw("x", c.Batch*features), draw("c", c.Batch*context), make([]float32, c.Batch*features)
+	r.x, r.c, r.out = draw("x", c.Batch*c.Features), draw("c", c.Batch*context), make([]float32, c.Batch*c.Features)
 	w := make([]float32, c.Batch)
 	index := make([]int32, c.Batch)
 	for i := range w {
