@@ -191,7 +191,7 @@ func TestCheckEmptySecondSimulation(t *testing.T) {
 // The first number of the check agrees with that of the independent judge: 0.7084 before on task R1.
 func TestCheckAgreesWithJudge(t *testing.T) {
 	if testing.Short() {
-		t.Skip("reads 100 MB")
+		t.Skip("unpacks 30 MB of LZMA and grows trees")
 	}
 	testdata.Shared(t, "diphoton/nano-simulation.root")
 	config := read(t, "../../docs/configs/nano-r1.yaml")
@@ -204,5 +204,15 @@ func TestCheckAgreesWithJudge(t *testing.T) {
 	}
 	if auc, err := strconv.ParseFloat(m[1], 64); err != nil || math.Abs(auc-0.7084) > 0.005 {
 		t.Errorf("AUC before %s, the judge says 0.7084", m[1])
+	}
+}
+
+// Samples in different units are found before a training.
+func TestCheckUnits(t *testing.T) {
+	s := layoutSamples(t, "flat")
+	conf := configFile(t, s, "SAMPLES/diphoton-data.root", rewritten(t, inMeV))
+	r := command(context.Background(), "morph", "check", "-c", conf)
+	if r.code != exitInput || !strings.Contains(r.out, "PROBLEM: pt1") || !strings.Contains(r.out, "MeV against GeV") {
+		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.err)
 	}
 }
