@@ -43,6 +43,9 @@ var registry = []struct {
 	{"nsf 5 bins", flowtest.Options{Identity: true}, func(ps params, d, c int) (bijector, error) {
 		return chain(flows.NewNSF(ps, flows.Settings{Features: d, Context: c, Transforms: 2, Hidden: []int{17}, Bins: 5, Seed: 3}))
 	}},
+	{"nsf, fewer units than features", flowtest.Options{Identity: true}, func(ps params, d, c int) (bijector, error) {
+		return chain(flows.NewNSF(ps, flows.Settings{Features: d, Context: c, Transforms: 2, Hidden: []int{7, 6}, Seed: 3}))
+	}},
 	{"coupling nsf", flowtest.Options{Identity: true}, func(ps params, d, c int) (bijector, error) {
 		return chain(flows.NewNSF(ps, flows.Settings{Features: d, Context: c, Transforms: 3, Hidden: []int{24, 20}, Passes: 2, Seed: 3}))
 	}},

@@ -361,6 +361,12 @@ func (m *MADE[T]) BackwardGroup(f *ad.Frame[T], s State, c *Cotangent[T], g int)
 			continue
 		}
 		from := q.first[g]
+		if from == q.out { // fewer units than groups: none of this degree or above
+			for p := range np {
+				clear(gx[p*gxs+lo*n : p*gxs+hi*n])
+			}
+			continue
+		}
 		var e kernel.Epilogue[T]
 		if l > 0 {
 			h, hs := m.values(f, s, l-1)
