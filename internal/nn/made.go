@@ -71,7 +71,7 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 	m.start = append(m.start, m.D)
 
 	inDegree := make([]int, m.C, m.C+m.D*m.Embed) // an input may be used by units of degree >= its own
-	var group []int                       // of each position
+	var group []int                               // of each position
 	for g := range m.Groups {
 		for range m.start[g+1] - m.start[g] {
 			for range m.Embed {
