@@ -343,7 +343,8 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("train: could not read a record of the log: %v is %v", key, v)
 		}
 	}
-	return nil
+	_, err := dec.Token()
+	return err
 }
 
 const stateKey = "training"
