@@ -79,8 +79,11 @@ type Codec interface {
 	Describe() ([]byte, error)
 }
 
-// Dims are the lengths of a codec's vectors.
-type Dims struct{ Energy, EnergyCondition, Shape, ShapeCondition, Layer int }
+// Dims are the lengths of a codec's vectors. With SkipEmpty the shape vector means nothing in layers without energy.
+type Dims struct {
+	Energy, EnergyCondition, Shape, ShapeCondition, Layer int
+	SkipEmpty                                             bool
+}
 
 // Codecs lists the codecs by name.
 func Codecs() []string { return []string{"quantile", "calodream", "vit4hep"} }

@@ -49,7 +49,7 @@ func (q *quantile) Dims() Dims {
 	l := len(q.g.Layers)
 	return Dims{
 		Energy: 1 + 2*l, EnergyCondition: energyFeatures, Shape: q.g.Voxels(),
-		ShapeCondition: 2 + layerFeatures*l, Layer: layerFeatures,
+		ShapeCondition: 2 + layerFeatures*l, Layer: layerFeatures, SkipEmpty: true,
 	}
 }
 

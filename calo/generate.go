@@ -1,0 +1,270 @@
+package calo
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"hepmorph/calo/geometry"
+	"hepmorph/flows"
+	"hepmorph/internal/ad"
+	"hepmorph/internal/kernel"
+	"hepmorph/internal/par"
+	"hepmorph/internal/rng"
+)
+
+// Incident are the energies of the showers that are wanted.
+type Incident struct {
+	N  int64
+	At func(first int64, dst []float64) error // MeV of the showers from number first on
+}
+
+// Fixed is n times one energy (MeV).
+func Fixed(energy float64, n int64) Incident {
+	return Incident{n, func(_ int64, dst []float64) error {
+		for i := range dst {
+			dst[i] = energy
+		}
+		return nil
+	}}
+}
+
+// LogUniform is n energies between lo and hi (MeV), uniform in their logarithm; energy i is a function of the seed and i.
+func LogUniform(lo, hi float64, n int64, seed uint64) Incident {
+	key := rng.NewKey(seed, "calo incident energies")
+	return Incident{n, func(first int64, dst []float64) error {
+		for i := range dst {
+			dst[i] = lo * math.Exp(math.Log(hi/lo)*key.Uniform(uint64(first)+uint64(i)))
+		}
+		return nil
+	}}
+}
+
+// EnergiesOf are those of the first n showers of a file; n 0: all.
+func EnergiesOf(f *geometry.Reader, n int64) Incident {
+	if n == 0 || n > f.N {
+		n = f.N
+	}
+	return Incident{n, func(first int64, dst []float64) error { return f.Read(first, first+int64(len(dst)), dst, nil, nil) }}
+}
+
+// GenerateOptions say how showers are drawn.
+type GenerateOptions struct {
+	Seed        uint64
+	First       int64  // number of the first shower, for parts of a larger sample
+	Solver      string // of the shape network's equation; default midpoint
+	Steps       int    // default 8, 16 evaluations
+	EnergySteps int    // midpoint steps of the energy network's; default 25
+	Threads     int
+	Progress    func(done, total int64)
+}
+
+// generateFloats bounds the showers of a block by the numbers of their tokens.
+const (
+	generateFloats = 4 << 20
+	generateMost   = 512
+)
+
+// Generate draws showers and gives them to f block by block, in order: incident energies (n), voxels (n × voxels) and the layer energies
+// that they add up to (n × layers), in MeV; the slices are reused. Shower i depends on the model, the options, its energy and its number alone; memory
+// does not grow with their number. Errors: impossible energies, those of in and f, the context's.
+func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f func(incident []float64, voxels []float32, layers []float64) error) error {
+	if o.Solver == "" {
+		o.Solver = "midpoint"
+	}
+	if o.Steps == 0 {
+		o.Steps = 8
+	}
+	if o.EnergySteps == 0 {
+		o.EnergySteps = 25
+	}
+	shapes, err := flows.NewSolver[float32](o.Solver, o.Steps, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	energies, err := flows.NewSolver[float32]("midpoint", o.EnergySteps, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	pool := ad.NewPool(o.Threads)
+	defer pool.Close()
+	w := m.newGenerator(pool, o)
+	block := min(generateMost, max(1, generateFloats/m.shape.width()))
+	g := m.Geometry()
+	for at := int64(0); at < in.N; at += int64(block) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := int(min(int64(block), in.N-at))
+		w.resize(n)
+		if err := in.At(at, w.incident); err != nil {
+			return err
+		}
+		for i, e := range w.incident {
+			if !(e > 0) || math.IsInf(e, 1) {
+				return fmt.Errorf("calo: could not generate shower %d of %v MeV: energies above 0 are expected: %w", at+int64(i), e, ErrSettings)
+			}
+		}
+		if err := w.draw(uint64(o.First+at), n, energies, shapes); err != nil {
+			return err
+		}
+		if err := f(w.incident, w.voxels[:n*g.Voxels()], w.sums[:n*len(g.Layers)]); err != nil {
+			return err
+		}
+		if o.Progress != nil {
+			o.Progress(at+int64(n), in.N)
+		}
+	}
+	return nil
+}
+
+// A generator holds what a block needs.
+type generator struct {
+	*Model
+	threads                int
+	energyNoise, shapeKeys rng.Key
+	energyField            *flows.Field[float32]
+	shapeField             *shapeField
+
+	incident []float64
+	coarse   []*Energies
+	ex, ec   []float32 // energy vectors and conditions
+	x        []float32 // tokens
+	voxels   []float32
+	sums     []float64
+}
+
+func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) *generator {
+	return &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"),
+		energyField: flows.NewField(m.energy, kernel.Best(), pool), shapeField: newShapeField(m, pool)}
+}
+
+func (w *generator) resize(n int) {
+	d, g, s := w.codec.Dims(), w.Geometry(), w.shapeField
+	for len(w.coarse) < n {
+		w.coarse = append(w.coarse, NewEnergies(g))
+	}
+	grow := func(v []float32, k int) []float32 {
+		if len(v) < n*k {
+			return make([]float32, n*k)
+		}
+		return v
+	}
+	w.ex, w.ec = grow(w.ex, d.Energy), grow(w.ec, d.EnergyCondition)
+	w.x, w.voxels = grow(w.x, w.shape.width()), grow(w.voxels, g.Voxels())
+	s.numbers, s.mask, s.items = grow(s.numbers, s.net.tokens*s.net.extra), grow(s.mask, s.net.width()), grow(s.items, s.net.items())
+	if len(w.sums) < n*len(g.Layers) {
+		w.sums = make([]float64, n*len(g.Layers))
+	}
+	if cap(w.incident) < n {
+		w.incident = make([]float64, n)
+	}
+	w.incident = w.incident[:n]
+}
+
+// draw fills the block with showers number first and up.
+func (w *generator) draw(first uint64, n int, energies, shapes flows.Solver[float32]) error {
+	c, d, g, s := w.codec, w.codec.Dims(), w.Geometry(), w.shapeField
+	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			normal(w.energyNoise, first+uint64(i), w.ex[i*d.Energy:(i+1)*d.Energy])
+			c.EnergyCondition(w.ec[i*d.EnergyCondition:(i+1)*d.EnergyCondition], w.incident[i])
+		}
+	})
+	w.energyField.C = w.ec
+	if _, err := energies.Solve(w.energyField, w.ex, n, 0, 1); err != nil {
+		return err
+	}
+	net := s.net
+	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
+		layers := make([]float32, d.Layer*len(g.Layers))
+		for i := lo; i < hi; i++ {
+			e := w.coarse[i]
+			e.Incident = w.incident[i]
+			c.DecodeEnergies(e, w.ex[i*d.Energy:(i+1)*d.Energy])
+			c.ShapeCondition(s.items[i*net.items()+net.times:(i+1)*net.items()], layers, e)
+			net.giveLayers(s.numbers[i*net.tokens*net.extra:], layers, net.extra)
+			mask := s.mask[i*net.width() : (i+1)*net.width()]
+			net.mask(mask, e, d.SkipEmpty, net.patch)
+			x := w.x[i*net.width() : (i+1)*net.width()]
+			normal(w.shapeKeys, first+uint64(i), x)
+			for k, v := range mask {
+				x[k] *= v
+			}
+		}
+	})
+	if _, err := shapes.Solve(s, w.x, n, 0, 1); err != nil {
+		return err
+	}
+	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
+		shape := make([]float32, d.Shape)
+		for i := lo; i < hi; i++ {
+			net.join(shape, w.x[i*net.width():(i+1)*net.width()])
+			c.DecodeShape(w.voxels[i*g.Voxels():(i+1)*g.Voxels()], w.coarse[i], shape)
+			copy(w.sums[i*len(g.Layers):(i+1)*len(g.Layers)], w.coarse[i].Layers)
+		}
+	})
+	return nil
+}
+
+func normal(key rng.Key, at uint64, dst []float32) {
+	s := key.At(at)
+	for k := range dst {
+		dst[k] = float32(s.Norm())
+	}
+}
+
+// A shapeField is the shape network as a velocity of the tokens.
+type shapeField struct {
+	net     *transformer[float32]
+	exec    *ad.Exec[float32]
+	out     ad.Tensor
+	numbers []float32 // of the tokens' layers
+	mask    []float32
+	items   []float32 // time and condition of each shower
+	x       []float32
+	run     ad.Run[float32]
+	in      [3]ad.Source[float32]
+	sink    [1]ad.Sink[float32]
+	time    []float32
+}
+
+// fieldShards is the number of parts of a block that run at the same time.
+const fieldShards = 32
+
+func newShapeField(m *Model, pool *ad.Pool) *shapeField {
+	net := m.shape
+	s := &shapeField{net: net, time: make([]float32, net.times)}
+	p := ad.NewProgram(m.shapeParams)
+	x, items, mask := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens)
+	s.out = p.Product(net.record(p, x, items), mask)
+	s.exec = p.Compile(kernel.Best(), pool, nil, ad.Settings{Shards: fieldShards})
+	s.in[0].Fill = s.fill
+	return s
+}
+
+// Dim is the length of a shower's tokens.
+func (s *shapeField) Dim() int { return s.net.width() }
+
+func (s *shapeField) fill(dst []float32, first, n int) {
+	net := s.net
+	width := net.patch + net.extra
+	for row := range n * net.tokens {
+		from := first*net.tokens + row
+		copy(dst[row*width:][:net.patch], s.x[from*net.patch:])
+		copy(dst[row*width+net.patch:(row+1)*width], s.numbers[from*net.extra:])
+	}
+}
+
+// Velocity writes the network's output.
+func (s *shapeField) Velocity(v, x []float32, n int, t float64) {
+	s.x = x
+	s.net.timeFeatures(s.time, t)
+	for i := range n {
+		copy(s.items[i*s.net.items():], s.time)
+	}
+	s.in[1].Data, s.in[2].Data = s.items, s.mask
+	s.sink[0] = ad.Sink[float32]{Tensor: s.out, Data: v}
+	s.run = ad.Run[float32]{N: n, Inputs: s.in[:], Outputs: s.sink[:]}
+	s.exec.Run(&s.run)
+}

@@ -1,0 +1,146 @@
+package calo
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"hepmorph/calo/geometry"
+	"hepmorph/internal/ad"
+	"hepmorph/internal/modelfile"
+)
+
+// A Model draws showers of one geometry. Its file says everything.
+type Model struct {
+	Settings Settings
+	Training Training
+	codec    Codec
+	*networks
+}
+
+// Training is how a model came to be.
+type Training struct {
+	Showers              int     // that were trained on
+	EnergyMin, EnergyMax float64 // of the incident energies, MeV
+	EnergyLoss, Loss     float64 // flow-matching losses on held-out showers
+	EnergySteps, Steps   int
+	Version, Kernels     string
+}
+
+// Geometry is that of the showers.
+func (m *Model) Geometry() *geometry.Geometry { return m.codec.Geometry() }
+
+// Codec is what stands between showers and networks.
+func (m *Model) Codec() Codec { return m.codec }
+
+// Parameters are the numbers of weights of the energy and of the shape network.
+func (m *Model) Parameters() (energy, shape int) {
+	return m.energyParams.Count(), m.shapeParams.Count()
+}
+
+const modelKind = "calo"
+
+// described is a geometry in a model file.
+type described struct {
+	Name, Particle string
+	PDG            int
+	Threshold      float64
+	Layers         []geometry.Layer
+}
+
+// Write writes the model file. Equal models give equal bytes.
+func (m *Model) Write(path string) error {
+	f := &modelfile.File{Meta: map[string]string{"kind": modelKind}}
+	g := m.Geometry()
+	geo, err := json.Marshal(described{g.Name, g.Particle, g.PDG, g.Threshold, g.Layers})
+	if err != nil {
+		return fmt.Errorf("calo: could not store the geometry: %w", err)
+	}
+	codec, err := m.codec.Describe()
+	if err != nil {
+		return fmt.Errorf("calo: could not store the codec: %w", err)
+	}
+	f.Add("geometry", geo, len(geo)) // as tensors: the header is bounded
+	f.Add("codec", codec, len(codec))
+	if err := f.SetJSON("settings", m.Settings); err != nil {
+		return err
+	}
+	if err := f.SetJSON("training", m.Training); err != nil {
+		return err
+	}
+	for _, ps := range []*ad.Params[float32]{m.energyParams, m.shapeParams} {
+		named := ps.Named()
+		for _, p := range ps.List {
+			f.Add(prefix(m, ps)+p.Name, named[p.Name], p.Rows, p.Cols)
+		}
+	}
+	return f.Write(path)
+}
+
+func prefix(m *Model, ps *ad.Params[float32]) string {
+	if ps == m.shapeParams {
+		return "shape."
+	}
+	return ""
+}
+
+// ReadModel reads a model file. Errors match modelfile.ErrUnusable where the file is no sound model.
+func ReadModel(path string) (*Model, error) {
+	f, err := modelfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeModel(f)
+	if err != nil {
+		return nil, fmt.Errorf("calo: could not use %q: %w: %w", path, modelfile.ErrUnusable, err)
+	}
+	return m, nil
+}
+
+func decodeModel(f *modelfile.File) (*Model, error) {
+	if f.Meta["kind"] != modelKind {
+		return nil, fmt.Errorf("it holds %q, not a model of showers", f.Meta["kind"])
+	}
+	m := &Model{}
+	if err := f.JSON("settings", &m.Settings); err != nil {
+		return nil, err
+	}
+	if err := f.JSON("training", &m.Training); err != nil {
+		return nil, err
+	}
+	text, err := modelfile.Get[uint8](f, "geometry", -1)
+	if err != nil {
+		return nil, err
+	}
+	var d described
+	if err := json.Unmarshal(text, &d); err != nil {
+		return nil, err
+	}
+	g, err := geometry.New(d.Name, d.Particle, d.PDG, d.Threshold, d.Layers)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = modelfile.Get[uint8](f, "codec", -1); err != nil {
+		return nil, err
+	}
+	if m.codec, err = Restore(m.Settings.Codec, g, text); err != nil {
+		return nil, err
+	}
+	if err := m.Settings.check(); err != nil {
+		return nil, err
+	}
+	if m.networks, err = newNetworks(m.codec, m.Settings); err != nil {
+		return nil, err
+	}
+	for _, ps := range []*ad.Params[float32]{m.energyParams, m.shapeParams} {
+		named := map[string][]float32{}
+		for _, p := range ps.List {
+			if named[p.Name], err = modelfile.Get[float32](f, prefix(m, ps)+p.Name, p.Rows, p.Cols); err != nil {
+				return nil, err
+			}
+		}
+		if err := ps.SetNamed(named); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

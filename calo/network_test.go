@@ -1,0 +1,373 @@
+package calo
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"hepmorph/calo/geometry"
+	"hepmorph/flows"
+	"hepmorph/internal/ad"
+	"hepmorph/internal/kernel"
+	"hepmorph/internal/modelfile"
+	"hepmorph/internal/nn"
+	"hepmorph/internal/rng"
+	"hepmorph/internal/train"
+)
+
+// TestPublishedParameterCounts holds the shape networks to the numbers of weights that follow from the published totals.
+func TestPublishedParameterCounts(t *testing.T) {
+	for _, c := range []struct {
+		geometry string
+		s        TransformerSettings
+		want     int
+	}{
+		{"ds2", TransformerSettings{Patch: [3]int{3, 16, 1}, Width: 480, Depth: 6, Heads: 6, Ratio: 4}, 26042688},
+		{"ds3", TransformerSettings{Patch: [3]int{3, 5, 2}, Width: 240, Depth: 6, Heads: 6, Ratio: 3}, 5868870},
+	} {
+		codec := newPublished("calodream", lookup(t, c.geometry))
+		tl, err := newTiling(codec, c.s.Patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps := ad.NewParams[float32]()
+		c.s.Published = true
+		if _, err := newTransformer(ps, c.s, *tl, codec.Dims()); err != nil {
+			t.Fatal(err)
+		}
+		if got := ps.Count(); got != c.want {
+			t.Errorf("%s: %d parameters, %d are published", c.geometry, got, c.want)
+		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	for _, c := range []struct {
+		codec, geometry string
+		tokens, patch   int
+	}{
+		{"quantile", "mini", 45, 24}, {"calodream", "ds2", 135, 48}, {"quantile", "ds3", 15 * 5 * 9, 60},
+		{"quantile", "ds1-photons", 38, 10}, {"vit4hep", "ds1-photons", 88, 5}, {"vit4hep", "ds1-pions", 125, 5},
+	} {
+		var codec Codec = newPublished(c.codec, lookup(t, c.geometry))
+		if c.codec == "quantile" {
+			codec = &quantile{g: lookup(t, c.geometry)}
+		}
+		tl, err := newTiling(codec, defaultPatch(codec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tl.tokens != c.tokens || tl.patch != c.patch {
+			t.Errorf("%s, %s: %d tokens of %d, not %d of %d", c.geometry, c.codec, tl.tokens, tl.patch, c.tokens, c.patch)
+		}
+		shape := make([]float32, codec.Dims().Shape)
+		for i := range shape {
+			shape[i] = float32(i + 1)
+		}
+		tokens, back := make([]float32, tl.width()), make([]float32, len(shape))
+		tl.cut(tokens, shape, tl.patch)
+		tl.join(back, tokens)
+		if !slices.Equal(shape, back) {
+			t.Errorf("%s, %s: tokens lose numbers", c.geometry, c.codec)
+		}
+		e := NewEnergies(codec.Geometry())
+		for l := range e.Layers {
+			e.Layers[l] = 1
+		}
+		if n := tl.mask(tokens, e, true, tl.patch); n != len(shape) {
+			t.Errorf("%s, %s: %d of %d numbers are drawn", c.geometry, c.codec, n, len(shape))
+		}
+	}
+	if _, err := newTiling(&quantile{g: lookup(t, "mini")}, [3]int{2, 8, 1}); err == nil {
+		t.Error("a patch that does not divide the geometry is accepted")
+	}
+}
+
+func TestTurnings(t *testing.T) {
+	for name, want := range map[string]int{"mini": 16, "ds1-photons": 20} {
+		g := lookup(t, name)
+		all := turnings(&quantile{g: g})
+		if len(all) != want {
+			t.Errorf("%s: %d turns, %d expected", name, len(all), want)
+		}
+		r, _, _ := g.Centres()
+		for _, to := range all {
+			seen := make([]bool, len(to))
+			for from, v := range to {
+				if seen[v] || r[v] != r[from] {
+					t.Fatalf("%s: voxel %d goes to %d", name, from, v)
+				}
+				seen[v] = true
+			}
+		}
+		for v, w := range all[0] {
+			if int(w) != v {
+				t.Fatalf("%s: the first turn moves voxel %d to %d", name, v, w)
+			}
+		}
+	}
+}
+
+// TestTransformerGradient compares the gradient of every kind of weight with differences, in float64.
+func TestTransformerGradient(t *testing.T) {
+	pool := ad.NewPool(1)
+	defer pool.Close()
+	for _, published := range []bool{false, true} {
+		codec := Codec(&quantile{g: lookup(t, "ds1-photons")})
+		s := TransformerSettings{Patch: [3]int{1, 1, 190}, Width: 6, Depth: 2, Heads: 2, Ratio: 1, Published: published}
+		if published {
+			g, err := geometry.New("small", "photon", 22, 0, []geometry.Layer{{REdges: []float64{0, 1, 2}, Alpha: 2}, {REdges: []float64{0, 1, 2}, Alpha: 2}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			codec, s.Patch = newPublished("calodream", g), [3]int{1, 1, 1}
+		}
+		tl, err := newTiling(codec, s.Patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps := ad.NewParams[float64]()
+		net, err := newTransformer(ps, s, *tl, codec.Dims())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range ps.List {
+			ps.Normal(p, 0.4, 3)
+		}
+		const n = 3
+		p := ad.NewProgram(ps)
+		x, items, y, w := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens), p.InputRows(1, net.tokens)
+		p.SquaredError(net.record(p, x, items), y, w)
+		sh := ad.NewShards(ps, 1)
+		exec := p.Compile(kernel.Portable[float64](), pool, sh, ad.Settings{})
+		r := rng.NewKey(1, "gradient").At(0)
+		fill := func(k int) ad.Source[float64] {
+			v := make([]float64, n*k)
+			for i := range v {
+				v[i] = r.Norm()
+			}
+			return ad.Source[float64]{Data: v}
+		}
+		run := ad.Run[float64]{N: n, Losses: make([]float64, 1), Inputs: []ad.Source[float64]{fill(net.tokens * x.Width), fill(net.items()), fill(net.tokens * net.patch), fill(net.tokens)}}
+		loss := func(backward bool) float64 {
+			run.Losses[0], run.Backward = 0, backward
+			exec.Run(&run)
+			return run.Losses[0]
+		}
+		loss(true)
+		for _, q := range ps.List {
+			largest, at := 0.0, 0
+			for i := range q.Rows {
+				for j := range q.Cols {
+					if k := q.Off + i*q.LD + j; math.Abs(sh.G[0][k]) > largest {
+						largest, at = math.Abs(sh.G[0][k]), k
+					}
+				}
+			}
+			const h = 1e-5
+			own := ps.W[at]
+			ps.W[at] = own + h
+			up := loss(false)
+			ps.W[at] = own - h
+			want := (up - loss(false)) / (2 * h)
+			ps.W[at] = own
+			if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-6*(1+math.Abs(want))) || largest == 0 {
+				t.Errorf("published %v: %s: gradient %v, differences say %v", published, q.Name, got, want)
+			}
+		}
+	}
+}
+
+// TestNoiseLoss holds the loss of normal numbers to π/2, which follows from Var x_t and Cov(x_1-x_0, x_t).
+func TestNoiseLoss(t *testing.T) {
+	const d = 2
+	pool := ad.NewPool(2)
+	defer pool.Close()
+	net, err := flows.NewVelocityNet(ad.NewParams[float32](), flows.VelocitySettings{Features: d, Hidden: 32, Blocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make([]int32, 20000)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	s := matchSettings{batch: 1024, rate: 5e-3, adam: nn.AdamSettings{Average: 0.99}}
+	x, w := make([]float32, s.batch*d), make([]float32, s.batch)
+	key := rng.NewKey(1, "noise")
+	pairs := &flows.Matching[float32]{Features: d, Frequencies: net.Frequencies, X1: x, Key: rng.NewKey(1, "paths")}
+	p := ad.NewProgram(net.Params)
+	net.MatchLoss(p, nil, func() ad.Tensor { return p.Input(1) })
+	m := newMatching(p, pool, rows, rows, s, func(step uint64, rows []int32) []ad.Source[float32] {
+		r := key.At(step)
+		for i := range x {
+			x[i] = float32(r.Norm())
+		}
+		for i := range w {
+			w[i] = 1 / float32(len(rows))
+		}
+		pairs.Step = step
+		return []ad.Source[float32]{{Fill: pairs.Fill}, {Data: w}}
+	})
+	first, _, err := m.Evaluate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(first-2) > 0.06 {
+		t.Errorf("loss of a velocity of 0 is %v, 2 expected", first)
+	}
+	r, err := train.Run(context.Background(), m, train.Settings{Steps: 400, Evaluations: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(r.Best-math.Pi/2) > 0.03 {
+		t.Errorf("loss of normal numbers is %v, π/2 expected", r.Best)
+	}
+}
+
+// small are settings of a training that takes less than a second.
+func small(codec string) Settings {
+	return Settings{Codec: codec, Shape: TransformerSettings{Width: 12, Depth: 1, Heads: 2, Ratio: 1}, EnergyWidth: 16, EnergyBlocks: 1, EnergySteps: 20, Steps: 20,
+		EnergyBatch: 32, Batch: 16, Seed: 4}
+}
+
+// stopAt ends a context after a step.
+func stopAt(network string, step int) (context.Context, func(string, train.Progress)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	return ctx, func(name string, p train.Progress) {
+		if name == network && p.Step == step {
+			cancel()
+		}
+	}
+}
+
+func TestTrainStopsAndGoesOnToTheSameBits(t *testing.T) {
+	src := toy(lookup(t, "mini"), 120, 1)
+	s := small("quantile")
+	read := func(tr *Trained, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(tr.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	want := read(Train(context.Background(), src, s, TrainOptions{Dir: t.TempDir(), Threads: 2}))
+	dir := t.TempDir()
+	for _, stop := range []struct {
+		network string
+		step    int
+	}{{"energies", 7}, {"shapes", 5}} {
+		ctx, progress := stopAt(stop.network, stop.step)
+		if _, err := Train(ctx, src, s, TrainOptions{Dir: dir, Threads: 1, Progress: progress}); !errors.Is(err, train.ErrStopped) {
+			t.Fatalf("stopped in %s: %v", stop.network, err)
+		}
+	}
+	if got := read(Train(context.Background(), src, s, TrainOptions{Dir: dir, Threads: 1})); !slices.Equal(got, want) {
+		t.Error("a training that was stopped twice, on another number of threads, gives another model")
+	}
+	other := s
+	other.Rate = 1e-4
+	if _, err := Train(context.Background(), src, other, TrainOptions{Dir: dir}); !errors.Is(err, train.ErrResume) {
+		t.Errorf("another training in the folder: %v", err)
+	}
+}
+
+// drawn collects what a model generates.
+func drawn(t *testing.T, m *Model, in Incident, o GenerateOptions) (voxels []float32, layers []float64) {
+	t.Helper()
+	err := m.Generate(context.Background(), in, o, func(_ []float64, v []float32, l []float64) error {
+		voxels, layers = append(voxels, v...), append(layers, l...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return
+}
+
+func TestGenerate(t *testing.T) {
+	for _, c := range []struct{ codec, geometry string }{{"quantile", "mini"}, {"quantile", "ds1-photons"}, {"calodream", "mini"}, {"vit4hep", "ds1-photons"}} {
+		g := lookup(t, c.geometry)
+		s := small(c.codec)
+		s.Shape.Published = c.codec == "calodream"
+		tr, err := Train(context.Background(), toy(g, 150, 2), s, TrainOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := ReadModel(tr.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 30
+		in := LogUniform(1e3, 1e5, n, 5)
+		o := GenerateOptions{Seed: 3, Steps: 2, EnergySteps: 2, Threads: 2}
+		voxels, layers := drawn(t, m, in, o)
+		sums := make([]float64, len(g.Layers))
+		for i := range n {
+			g.LayerSums(sums, voxels[i*g.Voxels():(i+1)*g.Voxels()])
+			for l, want := range layers[i*len(sums) : (i+1)*len(sums)] {
+				if c.codec == "quantile" && math.Abs(sums[l]-want) > geometry.SumTolerance*want {
+					t.Errorf("%s, %s: shower %d: layer %d has %v MeV, %v were drawn", c.geometry, c.codec, i, l, sums[l], want)
+				}
+			}
+		}
+		for k, v := range voxels {
+			if !(v >= 0) || math.IsInf(float64(v), 1) || c.codec == "quantile" && v > 0 && !above(v, g.Threshold) {
+				t.Fatalf("%s, %s: voxel %d is %v", c.geometry, c.codec, k, v)
+			}
+		}
+		// showers depend on their number alone: not on threads, blocks or what the model went through
+		o.Threads, o.First = 1, 7
+		var energies [n]float64
+		if err := in.At(0, energies[:]); err != nil {
+			t.Fatal(err)
+		}
+		part, _ := drawn(t, tr.Model, Incident{5, func(first int64, dst []float64) error { copy(dst, energies[7+first:]); return nil }}, o)
+		if !slices.Equal(part, voxels[7*g.Voxels():12*g.Voxels()]) {
+			t.Errorf("%s, %s: showers 7 to 11 by themselves differ", c.geometry, c.codec)
+		}
+		if err := m.Generate(context.Background(), Fixed(-1, 3), o, nil); !errors.Is(err, ErrSettings) {
+			t.Errorf("energy below zero: %v", err)
+		}
+	}
+}
+
+func TestTrainRefuses(t *testing.T) {
+	src := toy(lookup(t, "mini"), 20, 1)
+	for name, change := range map[string]func(*Settings){
+		"codec":  func(s *Settings) { s.Codec = "none" },
+		"plan":   func(s *Settings) { s.Steps = 0 },
+		"heads":  func(s *Settings) { s.Shape.Heads = 5 },
+		"patch":  func(s *Settings) { s.Shape.Patch = [3]int{2, 2, 2} },
+		"turns":  func(s *Settings) { s.Turns = "sideways" },
+		"rate":   func(s *Settings) { s.Rate = -1 },
+		"budget": func(s *Settings) { s.EnergySteps, s.Budget = 0, time.Microsecond },
+	} {
+		s := small("quantile")
+		change(&s)
+		ticks := time.Duration(0)
+		_, err := Train(context.Background(), src, s, TrainOptions{Clock: func() time.Duration { ticks += time.Second; return ticks }})
+		if !errors.Is(err, ErrSettings) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReadModelRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.hmm")
+	f := &modelfile.File{Meta: map[string]string{"kind": "morph"}}
+	if err := f.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadModel(path); !errors.Is(err, modelfile.ErrUnusable) {
+		t.Errorf("a model of another kind: %v", err)
+	}
+}
