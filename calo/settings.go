@@ -28,7 +28,7 @@ type Settings struct {
 	Clip               float64       // largest norm of a gradient; default 1
 	Decay              float64       // weight decay; default 1e-5
 	Turns              string        // turn showers around the axis: on, off, auto (where all layers are equal); default auto
-	Validation         float64       // share of the showers kept out of the training; default 0.05, 2000 at most
+	Validation         float64       // share of the showers kept out of the training; default 0.05, 640 showers at most
 	Seed               uint64
 }
 

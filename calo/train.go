@@ -39,6 +39,9 @@ type Trained struct {
 	Energies, Shapes *train.Result
 }
 
+// evaluations is the number of looks at the held-out showers in a training.
+const evaluations = 20
+
 // Train learns to draw showers like those of src, which it holds in memory without the empty voxels. A run that was stopped continues where
 // it was, to the same bits. Errors match ErrSettings, those of train.Run and those of the source.
 func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Trained, error) {
@@ -65,7 +68,7 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	if share == 0 {
 		share = 0.05
 	}
-	held := min(2000, max(1, int(share*float64(st.n))))
+	held := min(640, max(1, int(share*float64(st.n))))
 	if !(share > 0 && share <= 0.9) || st.n-held < 2 {
 		return nil, fmt.Errorf("calo: could not train on %d showers, of which %g are set aside: %w", st.n, share, ErrSettings)
 	}
@@ -100,7 +103,7 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	adam := nn.AdamSettings{Decay: s.Decay, Clip: s.Clip, Average: s.Average}
 	out := &Trained{Model: m}
 	run := func(name string, part float64, steps int, mt *matching) (*train.Result, error) {
-		set := train.Settings{Steps: steps, Digest: digest, Fresh: o.Force, Checkpoint: o.Checkpoint,
+		set := train.Settings{Steps: steps, Evaluations: evaluations, Digest: digest, Fresh: o.Force, Checkpoint: o.Checkpoint,
 			Progress: func(p train.Progress) { o.Progress(name, p) }}
 		if o.Dir != "" {
 			set.Dir = filepath.Join(o.Dir, name)
@@ -197,7 +200,7 @@ func (m *matching) stepsIn(budget time.Duration, clock func() time.Duration) (in
 	if err := m.Save(f); err != nil {
 		return 0, err
 	}
-	const before, trial, evaluations = 3, 12, 40
+	const before, trial = 3, 12
 	var start time.Duration
 	for i := range before + trial {
 		if i == before {

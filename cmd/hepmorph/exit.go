@@ -6,8 +6,11 @@ import (
 	"io/fs"
 	"syscall"
 
+	"hepmorph/calo"
+	"hepmorph/calo/geometry"
 	"hepmorph/internal/atomicfile"
 	"hepmorph/internal/config"
+	"hepmorph/internal/hdf5"
 	"hepmorph/internal/modelfile"
 	"hepmorph/internal/train"
 	"hepmorph/morph"
@@ -46,7 +49,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil, errors.Is(err, syscall.EPIPE):
 		return exitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, calo.ErrSettings):
 		return exitUsage
 	case errors.Is(err, config.ErrInvalid), errors.Is(err, morph.ErrConfig):
 		return exitConfig
@@ -56,11 +59,11 @@ func exitCode(err error) int {
 		return exitOutput
 	case errors.Is(err, train.ErrDiverged):
 		return exitDiverged
-	case errors.Is(err, errThreshold):
+	case errors.Is(err, errThreshold), errors.Is(err, errShowers):
 		return exitValidation
 	case errors.Is(err, modelfile.ErrUnusable), errors.Is(err, train.ErrResume), errors.Is(err, morph.ErrColumns):
 		return exitModel
-	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, validation.ErrInput), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, rootio.ErrInput), errors.Is(err, morph.ErrInput), errors.Is(err, validation.ErrInput), errors.Is(err, fs.ErrNotExist), badShowers(err):
 		return exitInput
 	case errors.As(err, &expr):
 		if expr.Row >= 0 { // a value, not the expression
@@ -69,4 +72,14 @@ func exitCode(err error) int {
 		return exitConfig
 	}
 	return exitBug
+}
+
+// badShowers says that a file of showers is damaged or holds something else.
+func badShowers(err error) bool {
+	for _, kind := range []error{geometry.ErrShape, geometry.ErrUnknown, hdf5.ErrDamaged, hdf5.ErrUnsupported, hdf5.ErrNotFound} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }

@@ -96,7 +96,7 @@ The main job, step by step:           hepmorph morph init > run.yaml     a comme
 	f.BoolVar(&a.json, "log-json", false, "progress as JSON lines")
 	f.BoolVar(&a.force, "force", false, "replace outputs that exist")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	c.AddCommand(a.demoCommand(), a.samplesCommand(), a.morphCommand(), a.rootCommand(), a.modelCommand(), a.versionCommand())
+	c.AddCommand(a.demoCommand(), a.samplesCommand(), a.morphCommand(), a.caloCommand(), a.rootCommand(), a.modelCommand(), a.versionCommand())
 	wrapArgs(c)
 	return c
 }

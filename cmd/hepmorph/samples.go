@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) samplesCommand() *cobra.Command {
-	return group("samples", "write samples whose truth is known", a.samplesDiphoton(), a.samplesOneflow())
+	return group("samples", "write samples whose truth is known", a.samplesDiphoton(), a.samplesOneflow(), a.samplesShowers())
 }
 
 func (a *app) samplesDiphoton() *cobra.Command {
