@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +39,7 @@ observables:
   m: {expr: "pair_mass(lead_pt, lead_eta, lead_phi, sublead_pt, sublead_eta, sublead_phi)", unit: GeV, label: "m_{γγ}", range: [100, 160], bins: 60, peak: [115, 135]}
   ptgg: {expr: "pair_pt(lead_pt, lead_phi, sublead_pt, sublead_phi)", unit: GeV, label: "p_{T}^{γγ}", range: [0, 150]}
 flow: {kind: nsf, transforms: 4, hidden: [64, 64], bins: 8}
-train: {budget: %[2]s, batch: 1024, rate: 2e-3, evaluations: 10, early_stop: 0}
+train: {steps: %[2]d, batch: 1024, rate: 2e-3, evaluations: 10, early_stop: 0}
 constraints: [{quantity: mmd, max: 2 sd over floor}]
 validation: {title: "hepmorph demo: a simulated diphoton sample, morphed into data", label: "Built-in samples", energy: "13.6 TeV"}
 `
@@ -48,7 +47,7 @@ validation: {title: "hepmorph demo: a simulated diphoton sample, morphed into da
 func (a *app) demoCommand() *cobra.Command {
 	var out string
 	var events int64
-	var budget time.Duration
+	var steps int
 	c := &cobra.Command{Use: "demo", Short: "the main job end to end on built-in samples", Args: cobra.NoArgs,
 		Long:    "Makes a diphoton simulation and data, trains a morph, applies it, and writes the report that proves it. It takes about a minute on two cores.",
 		Example: "  hepmorph demo --out demo",
@@ -61,7 +60,7 @@ func (a *app) demoCommand() *cobra.Command {
 			if _, err := samples.WriteDiphoton(ctx, inside(out, "samples"), samples.DiphotonSettings{Events: events, Seed: 2, Truth: true, Threads: a.threads, Force: a.force}); err != nil {
 				return err
 			}
-			text := fmt.Sprintf(demoConfig, inside(out, "samples"), budget)
+			text := fmt.Sprintf(demoConfig, inside(out, "samples"), steps)
 			if err := atomicfile.WriteFile(inside(out, "demo.yaml"), []byte(text)); err != nil {
 				return err
 			}
@@ -89,7 +88,7 @@ func (a *app) demoCommand() *cobra.Command {
 		}}
 	c.Flags().StringVar(&out, "out", "demo", "folder to write to")
 	c.Flags().Int64Var(&events, "events", 80000, "events of each sample")
-	c.Flags().DurationVar(&budget, "budget", 20*time.Second, "time to train")
+	c.Flags().IntVar(&steps, "steps", 3000, "steps of the training")
 	return c
 }
 
