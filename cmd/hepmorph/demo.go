@@ -36,7 +36,7 @@ conditions:
   dphi: {expr: "abs(deltaphi(lead_phi, sublead_phi))", label: "|Δφ|"}
   rho: {expr: rho, unit: GeV, label: "ρ"}
 observables:
-  m: {expr: "pair_mass(lead_pt, lead_eta, lead_phi, sublead_pt, sublead_eta, sublead_phi)", unit: GeV, label: "m_{γγ}", range: [100, 160], bins: 60, peak: [115, 135]}
+  m: {expr: "pair_mass(lead_pt, lead_eta, lead_phi, sublead_pt, sublead_eta, sublead_phi)", unit: GeV, label: "m_{γγ}", range: [100, 160], bins: 30, peak: [115, 135]}
   ptgg: {expr: "pair_pt(lead_pt, lead_phi, sublead_pt, sublead_phi)", unit: GeV, label: "p_{T}^{γγ}", range: [0, 150]}
 flow: {kind: nsf, transforms: 4, hidden: [64, 64], bins: 8}
 train: {steps: %[2]d, batch: 1024, rate: 2e-3, evaluations: 10, early_stop: 0}
