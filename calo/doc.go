@@ -18,4 +18,11 @@
 // With the quantile codec every number that a network may produce is a valid one: there is no gap between empty and filled, and
 // single distributions are right before any training; the networks learn how the numbers hang together. A layer that has energy
 // keeps it: the count says how many voxels are filled, and their sum is the layer's energy to a float32 rounding.
+//
+// The energy network is one residual network for the whole energy vector. The shape network is a vision transformer with adaLN-Zero over
+// patches of layers, sectors and rings; each token also gets the numbers of its own layers. Both are trained by Train, with a moving average
+// of their weights, and drawn from by Model.Generate:
+//
+//	t, err := calo.Train(ctx, calo.FileSource{File: f, Hi: f.N}, calo.Settings{Budget: 15 * time.Minute}, calo.TrainOptions{Dir: "shower", Clock: clock})
+//	err = t.Model.Generate(ctx, calo.LogUniform(1e3, 1e5, 10000, 1), calo.GenerateOptions{}, func(incident []float64, voxels []float32, layers []float64) error { ... })
 package calo
