@@ -134,27 +134,30 @@ def measure(task, seed, a):
     run(a.bin, "morph", "apply", "-m", os.path.join(folder, "model.hmm"), "-o", out, "--force", sim)
     if task == "oneflow":
         text, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_flat.py"), out, dat, "--features", "v1A,v2A,v1B,v2B", "--conditions", "pt,eta,noise")
+        own, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_flat.py"), out, dat, "--features", "v1A,v2A,v1B,v2B", "--conditions", "pt,eta,noise", "--weight", "morph_weight")
     else:
         text, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_diphoton.py"), out, dat, "--task", task.upper())
-    print(text, flush=True)
+        own, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_diphoton.py"), out, dat, "--task", task.upper(), "--weight", "morph_weight")
+        own = "\n".join(l.replace("after, with the program's own weights", "after").replace("conditions alone, its own weights", "conditions alone") for l in own.splitlines() if "own weights" in l)
+    print(text, own, flush=True)
     trained = re.search(r"trained (\d+) of (\d+) steps in (\S+?);? ", log)
-    return {"task": task, "seed": seed, "wall": wall, "steps": int(trained.group(1)), "training": trained.group(3), **judged(text)}
+    return {"task": task, "seed": seed, "wall": wall, "steps": int(trained.group(1)), "training": trained.group(3), **judged(text), "own": judged(own)}
 
 
 def table(rows, sections):
     out = ["# Results", "", "Written by `make measure` (internal/peer/measure.py). The AUC of boosted trees (xgboost, cross-fitted) that try to tell morphed simulation from data,",
-           "as the independent judges define it; 0.5 is perfect. Wall times include reading, weights and training.", ""]
+           "as the independent judges define it; 0.5 is perfect. \"own weights\" are the kinematic weights that apply wrote (morph_weight) instead of the judge's. Wall times include reading, weights and training.", ""]
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
     out += [f"{datetime.date.today()}, {os.cpu_count()} cores of {cpu}, Go binary `{subprocess.run([A.bin, 'version'], capture_output=True, text=True).stdout.splitlines()[0]}`.", "",
-            "| task | seed | steps | wall | before | after | floor | conditions alone | perfect morph | bar |", "|---|---|---|---|---|---|---|---|---|---|"]
+            "| task | seed | steps | wall | before | after | floor | conditions alone | after, own weights | conditions alone, own weights | perfect morph | bar |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
     f = lambda r, k: "%.4f ± %.4f" % tuple(r[k]) if k in r else "-"
     for task, (name, bar, perfect) in BARS.items():
         mine = [r for r in rows if r["task"] == task]
         for r in mine:
-            out.append(f"| {name} | {r['seed']} | {r['steps']} | {r['wall']:.0f} s | {f(r, 'before')} | {f(r, 'after')} | {f(r, 'floor')} | {f(r, 'conditions alone')} | {perfect} | ≤ {bar} |")
+            out.append(f"| {name} | {r['seed']} | {r['steps']} | {r['wall']:.0f} s | {f(r, 'before')} | {f(r, 'after')} | {f(r, 'floor')} | {f(r, 'conditions alone')} | {f(r.get('own', {}), 'after')} | {f(r.get('own', {}), 'conditions alone')} | {perfect} | ≤ {bar} |")
         if len(mine) > 1:
             m = sum(r["after"][0] for r in mine) / len(mine)
-            out.append(f"| **{name}** | mean of {len(mine)} | | | | **{m:.4f}** | | | {perfect} | ≤ {bar}: {'holds' if m <= bar else 'missed'} |")
+            out.append(f"| **{name}** | mean of {len(mine)} | | | | **{m:.4f}** | | | | | {perfect} | ≤ {bar}: {'holds' if m <= bar else 'missed'} |")
     for name in SECTIONS:
         out += sections.get(name, [])
     return "\n".join(out) + "\n"
