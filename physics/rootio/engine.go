@@ -151,7 +151,16 @@ func openFile(path string) (f *riofs.File, err error) {
 		registerStreamers()
 		registry.Lock()
 		defer registry.Unlock()
-		f, err = riofs.Open(path)
+		if remote(path) {
+			f, err = riofs.Open(path)
+		} else {
+			var b *blockFile
+			if b, err = openBlocks(path); err == nil {
+				if f, err = riofs.NewReader(b); err != nil {
+					b.Close()
+				}
+			}
+		}
 		if err != nil {
 			k := ErrCorrupt
 			if remote(path) {
