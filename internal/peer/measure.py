@@ -148,7 +148,7 @@ def table(rows, sections):
     out = ["# Results", "", "Written by `make measure` (internal/peer/measure.py). The AUC of boosted trees (xgboost, cross-fitted) that try to tell morphed simulation from data,",
            "as the independent judges define it; 0.5 is perfect. \"own weights\" are the kinematic weights that apply wrote (morph_weight) instead of the judge's. Wall times include reading, weights and training.", ""]
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown")
-    out += [f"{datetime.date.today()}, {os.cpu_count()} cores of {cpu}, Go binary `{subprocess.run([A.bin, 'version'], capture_output=True, text=True).stdout.splitlines()[0]}`.", "",
+    out += [f"{datetime.date.today()}, {os.cpu_count()} cores of {cpu}, version {subprocess.run([A.bin, 'version'], capture_output=True, text=True).stdout.split()[1]}.", "",
             "| task | seed | steps | wall | before | after | floor | conditions alone | after, own weights | conditions alone, own weights | perfect morph | bar |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
     f = lambda r, k: "%.4f ± %.4f" % tuple(r[k]) if k in r else "-"
     for task, (name, bar, perfect) in BARS.items():
