@@ -330,7 +330,7 @@ func (b *bench) table(peak float64) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, `# Benchmarks of flows
 
-Made by `+"`make bench-peer`"+`: %s, %d threads, kernels %s, FMA peak %.0f GFLOP/s a core, %s, %s.
+Made by `+"`make bench-peer`"+`, %s: %s, %d threads, kernels %s, FMA peak %.0f GFLOP/s a core, %s, %s.
 Milliseconds a step, medians; ratios are the better of the peer's two times over ours, median of %d alternating rounds and worst round.
 8 features, 4 conditions, 5 transforms; narrow is 2×128 with batches of 1024, wide 3×256 with batches of 4096. The peer's first step under
 torch.compile takes up to %.0f s, which is not counted. Part of the gain is algorithmic: products skip what the masks make zero, and the inverse of an
@@ -338,7 +338,7 @@ autoregressive flow is one incremental pass. The share of the peak counts the mu
 
 | what | ours | eager | compiled | figure | worst round | must | holds |
 |---|---|---|---|---|---|---|---|
-`, processor(), b.threads, kernel.Best().Name, peak, runtime.Version(), b.versions, b.rounds, b.compiled)
+`, time.Now().Format(time.DateOnly), processor(), b.threads, kernel.Best().Name, peak, runtime.Version(), b.versions, b.rounds, b.compiled)
 	for _, r := range b.rows {
 		s.WriteString(r.line())
 	}

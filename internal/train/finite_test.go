@@ -99,7 +99,7 @@ func TestNotFinite(t *testing.T) {
 }
 
 func TestRecordKeepsItsOrder(t *testing.T) {
-	want := Record{7, "step", []Value{{"loss", 1.5}, {"b", -2}, {"a", 3e-7}}}
+	want := Record{7, "step", 12.5, []Value{{"loss", 1.5}, {"b", -2}, {"a", 3e-7}}}
 	b, err := want.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)

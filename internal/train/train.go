@@ -86,10 +86,11 @@ type Progress struct {
 	BestStep    int
 }
 
-// A Record is one line of the log.
+// A Record is one line of the log. Time is the only part that differs between two runs of the same training.
 type Record struct {
 	Step   int
-	Kind   string // "step" or "evaluation"
+	Kind   string  // "step" or "evaluation"
+	Time   float64 // seconds of training up to here, those before a resume included
 	Values []Value
 }
 
@@ -115,13 +116,15 @@ type loop struct {
 	score    float64
 	early    bool
 	history  []Record
-	good     int // step of the last good snapshot
-	failures int // failed periodic saves in a row
+	started  time.Time
+	spent    float64 // seconds of training before this process
+	good     int     // step of the last good snapshot
+	failures int     // failed periodic saves in a row
 }
 
 // Run trains the task. If Dir has checkpoints with the same Digest it continues from the newest sound one.
 func Run(ctx context.Context, task Task, s Settings) (*Result, error) {
-	l := &loop{Settings: s, task: task, rate: 1, best: math.Inf(1), score: math.NaN()}
+	l := &loop{Settings: s, task: task, rate: 1, best: math.Inf(1), score: math.NaN(), started: time.Now()}
 	if l.Every == 0 {
 		l.Every = 30 * time.Second
 	}
@@ -256,7 +259,7 @@ func (l *loop) advance() (float64, error) {
 	}
 	l.step++
 	if every := max(1, l.total/400); l.step%every == 0 || l.step == l.total {
-		l.history = append(l.history, Record{l.step, "step", values})
+		l.history = append(l.history, Record{l.step, "step", l.seconds(), values})
 	}
 	if l.step%l.Evaluate != 0 && l.step != l.total {
 		return loss, nil
@@ -269,7 +272,7 @@ func (l *loop) advance() (float64, error) {
 		return 0, fmt.Errorf("train: step %d: the score is %v: %w", l.step, score, ErrNotFinite)
 	}
 	l.score = score
-	l.history = append(l.history, Record{l.step, "evaluation", append([]Value{{"score", score}}, log...)})
+	l.history = append(l.history, Record{l.step, "evaluation", l.seconds(), append([]Value{{"score", score}}, log...)})
 	if l.step < l.First && l.step < l.total {
 		return loss, nil
 	}
@@ -282,23 +285,28 @@ func (l *loop) advance() (float64, error) {
 	return loss, nil
 }
 
+// seconds is how long the training has run, to a millisecond.
+func (l *loop) seconds() float64 {
+	return math.Round((l.spent+time.Since(l.started).Seconds())*1000) / 1000
+}
+
 // back returns to the last good state at half the rate.
 func (l *loop) back(good *modelfile.File, cause error) (*modelfile.File, error) {
 	if l.retries++; l.retries > 3 {
 		return nil, fmt.Errorf("%w: %w (last good checkpoint: step %d; try a lower rate or a smaller clip)", ErrDiverged, cause, l.good)
 	}
-	retries, rate := l.retries, l.rate/2
+	retries, rate, spent := l.retries, l.rate/2, l.seconds()
 	if err := l.restore(good); err != nil {
 		return nil, err
 	}
-	l.retries, l.rate = retries, rate
+	l.retries, l.rate, l.spent = retries, rate, spent
 	return l.snapshot()
 }
 
 // state is what the loop itself adds to a checkpoint.
 type state struct {
 	Step, Total, BestStep, Bad, Retries int
-	Rate                                float64
+	Rate, Spent                         float64
 	Best, Score                         string // exact, NaN and Inf included
 	Early                               bool
 	History                             []Record
@@ -306,7 +314,7 @@ type state struct {
 
 func (r Record) MarshalJSON() ([]byte, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, `{"step":%d,"kind":%q`, r.Step, r.Kind)
+	fmt.Fprintf(&b, `{"step":%d,"time":%g,"kind":%q`, r.Step, r.Time, r.Kind)
 	for _, v := range r.Values {
 		fmt.Fprintf(&b, `,%q:%s`, v.Name, strconv.FormatFloat(v.Value, 'g', -1, 64))
 	}
@@ -334,9 +342,12 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 		case string:
 			r.Kind = v
 		case float64:
-			if name := key.(string); name == "step" {
+			switch name := key.(string); name {
+			case "step":
 				r.Step = int(v)
-			} else {
+			case "time":
+				r.Time = v
+			default:
 				r.Values = append(r.Values, Value{name, v})
 			}
 		default:
@@ -351,7 +362,7 @@ const stateKey = "training"
 
 func (l *loop) snapshot() (*modelfile.File, error) {
 	f := &modelfile.File{Meta: map[string]string{"kind": "checkpoint", "digest": l.Digest}}
-	st := state{Step: l.step, Total: l.total, BestStep: l.bestStep, Bad: l.bad, Retries: l.retries, Rate: l.rate, Early: l.early,
+	st := state{Step: l.step, Total: l.total, BestStep: l.bestStep, Bad: l.bad, Retries: l.retries, Rate: l.rate, Spent: l.seconds(), Early: l.early,
 		Best: strconv.FormatFloat(l.best, 'x', -1, 64), Score: strconv.FormatFloat(l.score, 'x', -1, 64)}
 	if err := f.SetJSON(stateKey, st); err != nil {
 		return nil, err
@@ -384,6 +395,7 @@ func (l *loop) restore(f *modelfile.File) error {
 	if err := json.Unmarshal(hist, &l.history); err != nil {
 		return fmt.Errorf("train: could not read the history: %w", err)
 	}
+	l.spent, l.started = st.Spent, time.Now()
 	l.step, l.total, l.bestStep, l.bad, l.retries, l.rate, l.early = st.Step, st.Total, st.BestStep, st.Bad, st.Retries, st.Rate, st.Early
 	if l.best, err = strconv.ParseFloat(st.Best, 64); err != nil {
 		return fmt.Errorf("train: could not read the best score: %w", err)
