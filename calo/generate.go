@@ -50,13 +50,11 @@ func EnergiesOf(f *geometry.Reader, n int64) Incident {
 
 // GenerateOptions say how showers are drawn.
 type GenerateOptions struct {
-	Seed        uint64
-	First       int64  // number of the first shower, for parts of a larger sample
-	Solver      string // of the shape network's equation; default midpoint
-	Steps       int    // default 8, 16 evaluations
-	EnergySteps int    // midpoint steps of the energy network's; default 25
-	Threads     int
-	Progress    func(done, total int64)
+	Seed     uint64
+	First    int64 // number of the first shower, for parts of a larger sample
+	Solving        // fields that are zero are the model's
+	Threads  int
+	Progress func(done, total int64)
 }
 
 // generateFloats bounds the showers of a block by the numbers of their tokens.
@@ -69,15 +67,7 @@ const (
 // that they add up to (n × layers), in MeV; the slices are reused. Shower i depends on the model, the options, its energy and its number alone; memory
 // does not grow with their number. Errors: impossible energies, those of in and f, the context's.
 func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f func(incident []float64, voxels []float32, layers []float64) error) error {
-	if o.Solver == "" {
-		o.Solver = "midpoint"
-	}
-	if o.Steps == 0 {
-		o.Steps = 8
-	}
-	if o.EnergySteps == 0 {
-		o.EnergySteps = 25
-	}
+	o.Solving = m.solving(o.Solving)
 	shapes, err := flows.NewSolver[float32](o.Solver, o.Steps, 0)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
@@ -116,6 +106,22 @@ func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f 
 		}
 	}
 	return nil
+}
+
+// solving fills in what is not asked for.
+func (m *Model) solving(s Solving) Solving {
+	of := m.Settings.Solving
+	if s.Solver == "" {
+		s.Solver = of.Solver
+		if s.Steps == 0 {
+			s.Steps = of.Steps
+		}
+	}
+	if s.EnergySteps == 0 {
+		s.EnergySteps = of.EnergySteps
+	}
+	s.resolve()
+	return s
 }
 
 // A generator holds what a block needs.

@@ -95,6 +95,8 @@ type matchSettings struct {
 	rate  float64
 	adam  nn.AdamSettings
 	seed  uint64
+
+	times, coupling string // as in Settings
 }
 
 // warm is the number of steps in which the rate rises.
@@ -219,7 +221,8 @@ func energyMatching(c Codec, st *store, net *flows.VelocityNet[float32], pool *a
 	d := c.Dims()
 	x, cond, weight := make([]float32, s.batch*d.Energy), make([]float32, s.batch*d.EnergyCondition), make([]float32, s.batch)
 	key := rng.NewKey(s.seed, "calo energies")
-	pairs := &flows.Matching[float32]{Features: d.Energy, Frequencies: net.Frequencies, X1: x, Key: rng.NewKey(s.seed, "calo energy paths")}
+	pairs := &flows.Matching[float32]{Features: d.Energy, Frequencies: net.Frequencies, X1: x, Key: rng.NewKey(s.seed, "calo energy paths"),
+		Time: func(r *rng.Stream) float64 { return drawTime(s.times, r) }}
 	p := ad.NewProgram(net.Params)
 	net.MatchLoss(p, func() ad.Tensor { return p.Input(d.EnergyCondition) }, func() ad.Tensor { return p.Input(1) })
 	return newMatching(p, pool, used, held, s, func(step uint64, rows []int32) []ad.Source[float32] {
@@ -250,6 +253,10 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 	if turns {
 		turned = turnings(c)
 	}
+	var coupled turnCoupling
+	if s.coupling == byTurns {
+		coupled = newTurnCoupling(c)
+	}
 
 	p := ad.NewProgram(ps)
 	rows, item, w := p.InputRows(width, net.tokens), p.Input(items), p.InputRows(1, net.tokens)
@@ -261,6 +268,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 		par.For(pool.Workers(), len(index), encodeChunk, func(_, lo, hi int) {
 			e := NewEnergies(g)
 			voxels, shape := make([]float32, g.Voxels()), make([]float32, d.Shape)
+			noise, lying := make([]float32, d.Shape), make([]float32, d.Shape)
 			layers := make([]float32, d.Layer*len(g.Layers))
 			for i := lo; i < hi; i++ {
 				r := key.At(rng.Hash(step, uint64(i)))
@@ -271,7 +279,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 				st.energies(e, index[i])
 				st.voxels(voxels, index[i], to)
 				c.EncodeShape(shape, e, voxels, &r)
-				t := r.Float64()
+				t := drawTime(s.times, &r)
 				it := conds[i*items : (i+1)*items]
 				net.timeFeatures(it, t)
 				c.ShapeCondition(it[net.times:], layers, e)
@@ -279,10 +287,21 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 				net.giveLayers(row[net.patch:], layers, width)
 				drawn[i] = net.mask(row[in+net.patch:], e, d.SkipEmpty, width)
 				net.cut(row[in:], shape, width)
+				if coupled != nil {
+					for k := range noise {
+						noise[k] = float32(r.Norm())
+					}
+					coupled.turn(lying, noise, shape)
+					net.cut(row, lying, width)
+				}
 				for token := range net.tokens {
 					x, target, mask := row[token*width:][:net.patch], row[token*width+in:][:net.patch], row[token*width+in+net.patch:][:net.patch]
 					for k, x1 := range target {
-						x0 := float32(r.Norm()) * mask[k]
+						x0 := x[k]
+						if coupled == nil {
+							x0 = float32(r.Norm())
+						}
+						x0 *= mask[k]
 						x1 *= mask[k]
 						x[k], target[k] = float32(1-t)*x0+float32(t)*x1, x1-x0
 					}

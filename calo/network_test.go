@@ -231,7 +231,7 @@ func TestNoiseLoss(t *testing.T) {
 
 // small are settings of a training that takes less than a second.
 func small(codec string) Settings {
-	return Settings{Codec: codec, Shape: TransformerSettings{Width: 12, Depth: 1, Heads: 2, Ratio: 1}, EnergyWidth: 16, EnergyBlocks: 1, EnergySteps: 20, Steps: 20,
+	return Settings{Codec: codec, Shape: TransformerSettings{Width: 12, Depth: 1, Heads: 2, Ratio: 1}, Energy: EnergySettings{Width: 16, Depth: 1}, EnergySteps: 20, Steps: 20,
 		EnergyBatch: 32, Batch: 16, Seed: 4}
 }
 
@@ -308,7 +308,7 @@ func TestGenerate(t *testing.T) {
 		}
 		const n = 30
 		in := LogUniform(1e3, 1e5, n, 5)
-		o := GenerateOptions{Seed: 3, Steps: 2, EnergySteps: 2, Threads: 2}
+		o := GenerateOptions{Seed: 3, Solving: Solving{Steps: 2, EnergySteps: 2}, Threads: 2}
 		voxels, layers := drawn(t, m, in, o)
 		sums := make([]float64, len(g.Layers))
 		for i := range n {

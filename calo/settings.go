@@ -13,12 +13,12 @@ import (
 // ErrSettings marks settings that can't be used.
 var ErrSettings = errors.New("impossible settings")
 
-// Settings fix what a training results in. The zero value of a field is its default, except Seed; either steps or a budget must be given.
+// Settings fix what a training results in. The zero value of a field is its default, except Seed; either steps or a budget must be given. Where
+// a 0 makes sense of its own (Average, Clip, Decay), a negative number means it.
 type Settings struct {
-	Codec string // quantile, calodream, vit4hep; default quantile
-	Shape TransformerSettings
-	// Energy network: a residual network of Blocks layers of Width units. Default 3 of 256.
-	EnergyWidth, EnergyBlocks int
+	Codec  string // quantile, calodream, vit4hep; default quantile
+	Shape  TransformerSettings
+	Energy EnergySettings
 
 	EnergySteps, Steps int           // of both trainings; or
 	Budget             time.Duration // for both, an eighth of it for the energies; it is turned into steps once
@@ -29,7 +29,36 @@ type Settings struct {
 	Decay              float64       // weight decay; default 1e-5
 	Turns              string        // turn showers around the axis: on, off, auto (where all layers are equal); default auto
 	Validation         float64       // share of the showers kept out of the training; default 0.05, 640 showers at most
+	Times              string        // how training draws times: uniform (default) or logit-normal (see drawTime)
+	Coupling           string        // of noise and showers: independent (default) or turns (see turnCoupling)
 	Seed               uint64
+
+	Solving Solving // how showers are drawn unless asked otherwise
+}
+
+// EnergySettings describe the energy network, a residual network of Depth layers of Width units. The zero value of a field is its default.
+type EnergySettings struct {
+	Width int // default 256
+	Depth int // default 3
+}
+
+// Solving says how the equations of both networks are solved. The zero value of a field is its default.
+type Solving struct {
+	Solver      string // of the shapes: a name of flows.SolverNames; default midpoint
+	Steps       int    // of it; default 8
+	EnergySteps int    // midpoint steps of the energies; default 25
+}
+
+func (s *Solving) resolve() {
+	if s.Solver == "" {
+		s.Solver = "midpoint"
+	}
+	if s.Steps == 0 {
+		s.Steps = 8
+	}
+	if s.EnergySteps == 0 {
+		s.EnergySteps = 25
+	}
 }
 
 func (s Settings) resolve(c Codec) Settings {
@@ -37,7 +66,7 @@ func (s Settings) resolve(c Codec) Settings {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&s.EnergyWidth, 256}, {&s.EnergyBlocks, 3}, {&s.EnergyBatch, 512}, {&s.Batch, 64}} {
+	}{{&s.Energy.Width, 256}, {&s.Energy.Depth, 3}, {&s.EnergyBatch, 512}, {&s.Batch, 64}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -56,6 +85,16 @@ func (s Settings) resolve(c Codec) Settings {
 			*d.field = d.value
 		}
 	}
+	for _, f := range []*float64{&s.Average, &s.Clip, &s.Decay} {
+		*f = max(*f, 0)
+	}
+	if s.Times == "" {
+		s.Times = uniformTimes
+	}
+	if s.Coupling == "" {
+		s.Coupling = independent
+	}
+	s.Solving.resolve()
 	if s.Turns == "" || s.Turns == "auto" {
 		s.Turns = "off"
 		if _, _, _, uniform := c.Geometry().Uniform(); uniform {
@@ -70,14 +109,22 @@ func (s *Settings) check() error {
 		return fmt.Errorf("calo: could not use settings: "+format+": %w", append(args, ErrSettings)...)
 	}
 	switch {
-	case s.EnergyWidth < 1 || s.EnergyWidth > 8192 || s.EnergyBlocks < 1 || s.EnergyBlocks > 64:
-		return fail("an energy network of %d layers of %d units", s.EnergyBlocks, s.EnergyWidth)
+	case s.Energy.Width < 1 || s.Energy.Width > 8192 || s.Energy.Depth < 1 || s.Energy.Depth > 64:
+		return fail("an energy network of %d layers of %d units", s.Energy.Depth, s.Energy.Width)
 	case s.EnergyBatch < 1 || s.Batch < 1 || s.EnergyBatch > 1<<20 || s.Batch > 1<<20:
 		return fail("batches of %d and %d showers", s.EnergyBatch, s.Batch)
 	case s.EnergySteps < 0 || s.Steps < 0 || s.Budget < 0:
 		return fail("%d and %d steps, %v", s.EnergySteps, s.Steps, s.Budget)
 	case s.Turns != "on" && s.Turns != "off":
 		return fail("turns %q: on, off, auto are possible", s.Turns)
+	case s.Times != uniformTimes && s.Times != logitNormal:
+		return fail("times %q: %s, %s are possible", s.Times, uniformTimes, logitNormal)
+	case s.Coupling != independent && s.Coupling != byTurns:
+		return fail("coupling %q: %s, %s are possible", s.Coupling, independent, byTurns)
+	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec == "calodream"):
+		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike (quantile, vit4hep)")
+	case s.Solving.Steps < 1 || s.Solving.Steps > 1<<20 || s.Solving.EnergySteps < 1 || s.Solving.EnergySteps > 1<<20:
+		return fail("%d and %d steps of a solver", s.Solving.Steps, s.Solving.EnergySteps)
 	}
 	for _, v := range []struct {
 		name         string
@@ -103,7 +150,7 @@ func newNetworks(c Codec, s Settings) (*networks, error) {
 	d := c.Dims()
 	var err error
 	n.energy, err = flows.NewVelocityNet(n.energyParams, flows.VelocitySettings{Name: "energy", Features: d.Energy, Context: d.EnergyCondition,
-		Hidden: s.EnergyWidth, Blocks: s.EnergyBlocks, Seed: s.Seed})
+		Hidden: s.Energy.Width, Blocks: s.Energy.Depth, Seed: s.Seed})
 	if err != nil {
 		return nil, err
 	}

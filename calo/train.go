@@ -126,11 +126,11 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 		return r, nil
 	}
 	const energyPart = 0.125
-	mt := energyMatching(c, st, m.energy, pool, rows[:used], rows[used:], matchSettings{s.EnergyBatch, s.EnergyRate, adam, s.Seed})
+	mt := energyMatching(c, st, m.energy, pool, rows[:used], rows[used:], matchSettings{batch: s.EnergyBatch, rate: s.EnergyRate, adam: adam, seed: s.Seed, times: s.Times})
 	if out.Energies, err = run("energies", energyPart, s.EnergySteps, mt); err != nil {
 		return nil, err
 	}
-	mt = shapeMatching(c, st, m.shape, m.shapeParams, pool, s.Turns == "on", rows[:used], rows[used:], matchSettings{s.Batch, s.Rate, adam, s.Seed})
+	mt = shapeMatching(c, st, m.shape, m.shapeParams, pool, s.Turns == "on", rows[:used], rows[used:], matchSettings{batch: s.Batch, rate: s.Rate, adam: adam, seed: s.Seed, times: s.Times, coupling: s.Coupling})
 	if out.Shapes, err = run("shapes", 1-energyPart, s.Steps, mt); err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (v *VelocityNet[T]) MatchLoss(p *Program[T], c func() Tensor, w func() Tens
 	return p.SquaredError(v.Record(p, p.Slice(pair, 0, n), context), p.Slice(pair, n, n+v.Features), w())
 }
 
-// A Matching fills the first input of MatchLoss: for each row of a batch a time t, uniform in [0,1), the point x_t = (1−t)x0 + t x1 and the
+// A Matching fills the first input of MatchLoss: for each row of a batch a time t, the point x_t = (1−t)x0 + t x1 and the
 // target x1 − x0. All random numbers are functions of Key, Step and the row.
 type Matching[T Float] struct {
 	Features, Frequencies int
@@ -112,6 +112,7 @@ type Matching[T Float] struct {
 	Index0, Index1        []int32
 	Key                   Key
 	Step                  uint64
+	Time                  func(*rng.Stream) float64 // draws t; nil: uniform in [0,1)
 }
 
 // Fill is the Fill of a Source.
@@ -121,7 +122,12 @@ func (m *Matching[T]) Fill(dst []T, first, n int) {
 	for i := range n {
 		r := first + i
 		s := m.Key.At(rng.Hash(m.Step, uint64(r)))
-		t := s.Float64()
+		t := 0.0
+		if m.Time != nil {
+			t = m.Time(&s)
+		} else {
+			t = s.Float64()
+		}
 		x1 := row(m.X1, m.Index1, r, d)
 		at, target := dst[i*w:][:d], dst[i*w+w-d:][:d]
 		for k := range d {

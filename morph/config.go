@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hepmorph/internal/config"
 	"hepmorph/physics"
@@ -253,28 +252,7 @@ func (b Bound) In(unit string) (float64, error) {
 }
 
 // A Duration is a time budget like 90s, 15m or 1h30m.
-type Duration time.Duration
-
-// SetScalar reads a duration.
-func (d *Duration) SetScalar(text string) error {
-	v, err := time.ParseDuration(text)
-	if err != nil || v <= 0 {
-		return fmt.Errorf("%q is no time (like 90s, 15m or 1h30m)", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
+type Duration = config.Duration
 
 // NewConfig returns the defaults.
 func NewConfig() *Config {

@@ -12,13 +12,12 @@ import (
 
 	"hepmorph/calo"
 	"hepmorph/calo/geometry"
-	"hepmorph/internal/train"
 	"hepmorph/physics/rootio"
 	"hepmorph/samples"
 )
 
 func (a *app) caloCommand() *cobra.Command {
-	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloTrain(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
+	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloInit(), a.caloTrain(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
 }
 
 // caloGeometry takes a built-in name or a binning file; "" leaves it to the number of voxels.
@@ -50,99 +49,6 @@ func showerFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDir
 	return []string{"h5", "hdf5", "hdf", "root"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-func (a *app) caloTrain() *cobra.Command {
-	var data, out, geo, particle string
-	var s calo.Settings
-	var patch []int
-	var showers int64
-	o := calo.TrainOptions{}
-	c := &cobra.Command{Use: "train --data FILE", Short: "train a generator of showers", Args: cobra.NoArgs,
-		Long: `Learns from a file of showers (HDF5 as in the CaloChallenge, or ROOT) and writes model.hmm, all that generate needs,
-with checkpoints in energies/ and shapes/: one network draws the energies of the layers, the other one the voxels. A
-run that was stopped, by a signal or a kill, continues when the same command is given again, to the same bits. The
-time budget is turned into numbers of steps once, at the start.
-
-Codecs: quantile (default; the sum of a layer is always exact, empty layers and voxels are drawn as such),
-calodream and vit4hep (the published preprocessing of arXiv:2405.09629 and arXiv:2601.05289).`,
-		Example: "  hepmorph calo train --data train.h5 --out shower --budget 15m\n  hepmorph calo train --data dataset_2_1.hdf5 --geometry ds2 --codec calodream --published --width 480 --depth 6 --heads 6",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := required("data", data); err != nil {
-				return err
-			}
-			switch {
-			case len(patch) == 3:
-				s.Shape.Patch = [3]int(patch)
-			case len(patch) > 0:
-				return usageError{fmt.Errorf("--patch: three numbers are expected, not %d", len(patch))}
-			}
-			if showers < 0 {
-				return usageError{fmt.Errorf("--showers %d: 0 or more is expected", showers)}
-			}
-			if (s.Steps == 0) != (s.EnergySteps == 0) {
-				return usageError{errors.New("--steps and --energy-steps belong together")}
-			}
-			if s.Steps != 0 {
-				s.Budget = 0
-			}
-			g, err := caloGeometry(geo, particle)
-			if err != nil {
-				return err
-			}
-			f, err := openShowers(cmd, data, g)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			n := f.N
-			if showers > 0 {
-				n = min(n, showers)
-			}
-			bar := a.progress("step")
-			start := time.Now()
-			undo := folders(out)
-			o.Dir, o.Threads, o.Force, o.Version, o.Log = out, a.threads, a.force, version(), a.logf
-			o.Clock = func() time.Duration { return time.Since(start) }
-			o.Progress = func(network string, p train.Progress) {
-				note := fmt.Sprintf("%s: loss %.4f", network, p.Loss)
-				if p.BestStep > 0 {
-					note += fmt.Sprintf(", held out %.4f, best %.4f", p.Score, p.Best)
-				}
-				bar.say(int64(p.Step), int64(p.Total), note)
-			}
-			t, err := calo.Train(cmd.Context(), calo.FileSource{File: f, Hi: n}, s, o)
-			bar.done()
-			if err != nil {
-				undo()
-				return err
-			}
-			a.logf("trained %d and %d steps in %v; held-out flow-matching losses: energies %.4f, shapes %.4f (%.4f is that of noise)", t.Energies.Steps, t.Shapes.Steps,
-				time.Since(start).Round(time.Second), t.Energies.Best, t.Shapes.Best, math.Pi/2)
-			fmt.Fprintln(a.out, t.Path)
-			return nil
-		}}
-	f := c.Flags()
-	f.StringVar(&data, "data", "", "showers to learn from")
-	f.StringVar(&out, "out", "shower", "run folder")
-	f.Int64Var(&showers, "showers", 0, "use the first showers only (0: all)")
-	f.DurationVar(&s.Budget, "budget", 15*time.Minute, "time to train")
-	f.IntVar(&s.Steps, "steps", 0, "steps of the shape network instead of a budget")
-	f.IntVar(&s.EnergySteps, "energy-steps", 0, "steps of the energy network instead of a budget")
-	f.StringVar(&s.Codec, "codec", "quantile", strings.Join(calo.Codecs(), ", "))
-	f.IntVar(&s.Shape.Width, "width", 96, "units of a token")
-	f.IntVar(&s.Shape.Depth, "depth", 4, "blocks of the shape network")
-	f.IntVar(&s.Shape.Heads, "heads", 4, "heads of an attention")
-	f.IntSliceVar(&patch, "patch", nil, "layers, sectors and rings of a token (default: 3 × up to 16 × 1, or what divides the geometry)")
-	f.BoolVar(&s.Shape.Published, "published", false, "positions and time as in arXiv:2405.09629")
-	f.IntVar(&s.Batch, "batch", 64, "showers a step")
-	f.Float64Var(&s.Rate, "rate", 0, "highest learning rate (0: 2e-3, for a width above 128 1e-3)")
-	f.StringVar(&s.Turns, "turns", "auto", "turn and mirror showers around the axis: on, off, auto (where all layers are equal)")
-	f.Uint64Var(&s.Seed, "seed", 1, "seed of all random numbers")
-	f.IntVar(&o.Checkpoint, "checkpoint", 0, "steps between checkpoints (0: every 30 seconds)")
-	geometryFlags(c, &geo, &particle)
-	c.RegisterFlagCompletionFunc("data", showerFiles)
-	return c
-}
-
 func (a *app) caloGenerate() *cobra.Command {
 	var model, out, from, spectrum string
 	var energy float64
@@ -168,6 +74,9 @@ logarithm. Shower i depends on the model, the seed, its energy and i alone; memo
 			}
 			if given != 1 {
 				return usageError{errors.New("give one of --energies, --energy, --spectrum")}
+			}
+			if o.Steps < 0 || o.EnergySteps < 0 {
+				return usageError{fmt.Errorf("--steps %d, --energy-steps %d: 0 or more is expected", o.Steps, o.EnergySteps)}
 			}
 			if n < 0 || n == 0 && from == "" {
 				return usageError{fmt.Errorf("--events %d: at least 1 is expected", n)}
@@ -216,8 +125,9 @@ logarithm. Shower i depends on the model, the seed, its energy and i alone; memo
 	f.Int64Var(&n, "events", 1000, "showers (with --energies: all)")
 	f.Int64Var(&o.First, "first", 0, "number of the first shower, for parts of a larger sample")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of all random numbers")
-	f.StringVar(&o.Solver, "solver", "midpoint", "euler, midpoint, heun, rk4, rk38 or dopri5")
-	f.IntVar(&o.Steps, "steps", 8, "steps of the solver")
+	f.StringVar(&o.Solver, "solver", "", "euler, midpoint, heun, rk4, rk38 or dopri5 (default: what the model was trained to use)")
+	f.IntVar(&o.Steps, "steps", 0, "steps of the solver (0: what the model was trained to use)")
+	f.IntVar(&o.EnergySteps, "energy-steps", 0, "midpoint steps of the energy network (0: what the model was trained to use)")
 	c.RegisterFlagCompletionFunc("energies", showerFiles)
 	return c
 }

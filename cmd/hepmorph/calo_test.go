@@ -86,6 +86,42 @@ func TestCalo(t *testing.T) {
 	}
 }
 
+// TestCaloConfig holds that a config trains what flags train, that flags override it, and that mistakes are told.
+func TestCaloConfig(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	mustRun(t, "samples", "showers", "--out", in("train.h5"), "--events", "100", "--energy-min", "1000", "--energy-max", "10000")
+	mustRun(t, caloTraining(in("train.h5"), in("flags"))...)
+	text := mustRun(t, "calo", "init", in("train.h5")).out
+	if !strings.Contains(text, "geometry: mini") || !strings.Contains(text, in("train.h5")) || !strings.Contains(text, "patch: [3, 8, 1]") {
+		t.Errorf("init: %s", text)
+	}
+	if err := os.WriteFile(in("shower.yaml"), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	args := caloTraining(in("train.h5"), in("config"))
+	mustRun(t, append(args, "-c", in("shower.yaml"))...)
+	mustRun(t, "calo", "train", "-c", in("config/config.resolved.yaml"), "--out", in("again"), "-q")
+	for _, name := range []string{"config", "again"} {
+		if read(t, in(name+"/model.hmm")) != read(t, in("flags/model.hmm")) {
+			t.Errorf("the model of %s is another one", name)
+		}
+	}
+	mustRun(t, "calo", "train", "-c", in("config/config.resolved.yaml"), "--out", in("other"), "--set", "train.times=logit-normal", "--set", "shape.coupling=turns", "-q")
+	if read(t, in("other/model.hmm")) == read(t, in("flags/model.hmm")) {
+		t.Error("other times and another coupling give the same model")
+	}
+	for want, args := range map[string][]string{
+		"did you mean heads": {"-c", in("shower.yaml"), "--set", "shape.hedas=3"},
+		"solver":             {"-c", in("shower.yaml"), "--set", "generate.solver=none"},
+		"could not":          {"-c", in("none.yaml")},
+	} {
+		if r := command(context.Background(), append([]string{"calo", "train", "--out", in("x")}, args...)...); r.code != exitConfig || !strings.Contains(r.err, want) {
+			t.Errorf("%v: exit code %d: %s", args, r.code, r.err)
+		}
+	}
+}
+
 // TestCaloVerifyFindsFaults holds that a file whose voxels do not add up is refused.
 func TestCaloVerifyFindsFaults(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad.h5")

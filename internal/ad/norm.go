@@ -86,3 +86,60 @@ func (o *layerNorm[T]) Backward(f *Frame[T], fresh []bool) {
 		}
 	}
 }
+
+type affineNorm[T kernel.Float] struct {
+	x, y, mean, rstd Tensor
+	scale, shift     *Param
+	eps              T
+}
+
+// AffineNorm records y = LayerNorm(x)·scale + shift with a learned scale and shift for each unit (arXiv 1607.06450).
+func (p *Program[T]) AffineNorm(x Tensor, scale, shift *Param, eps float64) Tensor {
+	if scale.Rows != x.Width || shift.Rows != x.Width || scale.LD != 1 || shift.LD != 1 {
+		panic("ad: scale or shift of another length than what is normalised")
+	}
+	o := &affineNorm[T]{x, p.New(x.Width, x.Rep), p.Keep(1, x.Rep), p.Keep(1, x.Rep), scale, shift, T(eps)}
+	p.Add(o)
+	return o.y
+}
+
+func (o *affineNorm[T]) In() []Tensor { return []Tensor{o.x} }
+
+// panels are scale−1 and shift for every lane.
+func (o *affineNorm[T]) panels(f *Frame[T]) (scale, shift []T) {
+	scale, shift = f.Temp(o.x.Stride()), f.Temp(o.x.Stride())
+	a, b := f.W(o.scale), f.W(o.shift)
+	for u := range o.x.Width {
+		for e := u * kernel.Lanes; e < (u+1)*kernel.Lanes; e++ {
+			scale[e], shift[e] = a[u]-1, b[u]
+		}
+	}
+	return
+}
+
+func (o *affineNorm[T]) Forward(f *Frame[T]) {
+	x, y, mean, rstd, s := f.V(o.x), f.V(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	scale, shift := o.panels(f)
+	for p := range f.Panels(o.x) {
+		f.K.LayerNorm(y[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], x[p*s:], s, scale, shift, s, o.x.Width, 1, o.eps)
+	}
+}
+
+func (o *affineNorm[T]) Backward(f *Frame[T], fresh []bool) {
+	x, gy, mean, rstd, s := f.V(o.x), f.G(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	scale, _ := o.panels(f)
+	dx, dscale, dshift := f.Temp(s), f.Temp(s), f.Temp(s)
+	for p := range f.Panels(o.x) {
+		f.K.LayerNormBackward(dx, s, dscale, dshift, s, gy[p*s:], s, x[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], scale, s, o.x.Width, 1)
+		f.K.RowSum(f.DW(o.scale), dscale, s, o.x.Width, 1)
+		f.K.RowSum(f.DW(o.shift), dshift, s, o.x.Width, 1)
+		if !f.HasGrad(o.x) {
+			continue
+		}
+		if g := f.G(o.x)[p*s:][:s]; fresh[0] {
+			copy(g, dx)
+		} else {
+			f.K.Axpy(g, 1, dx[:s])
+		}
+	}
+}

@@ -38,6 +38,9 @@ var operations = []struct {
 	{"expand", func(b *adtest.Builder) ad.Tensor { return b.P.Expand(b.Input(3, 1), 7) }},
 	{"table", func(b *adtest.Builder) ad.Tensor { return b.P.AddTable(b.Input(3, 7), b.Param(7, 3)) }},
 	{"layer norm", func(b *adtest.Builder) ad.Tensor { return b.P.LayerNorm(b.Input(6, 5), 1e-5) }},
+	{"affine norm", func(b *adtest.Builder) ad.Tensor {
+		return b.P.AffineNorm(b.Input(6, 5), b.Param(6, 1), b.Param(6, 1), 1e-5)
+	}},
 	{"modulated norm", func(b *adtest.Builder) ad.Tensor {
 		m := b.Input(14, 5)
 		return b.P.ModulatedNorm(b.Input(6, 5), m.Part(1, 7), m.Part(8, 14), 1e-5)
