@@ -35,8 +35,17 @@ type DataConfig struct {
 
 // EnergyConfig describes the energy network and its training.
 type EnergyConfig struct {
-	Width int     `yaml:"width" min:"1" max:"8192" help:"units of a layer"`
-	Depth int     `yaml:"depth" min:"1" max:"64" help:"residual layers"`
+	Network string `yaml:"network" oneof:"residual autoregressive parallel" help:"residual, or a transformer: autoregressive (arXiv:2405.09629) or parallel (arXiv:2601.05289)"`
+	Width   int    `yaml:"width,omitempty" min:"0" max:"8192" help:"units of a residual layer (default 256), of a transformer's token (64, or what an autoregressive one needs)"`
+	Depth   int    `yaml:"depth,omitempty" min:"0" max:"64" help:"residual layers (default 3), layers of encoder and of decoder (2)"`
+
+	Heads     int `yaml:"heads,omitempty" min:"0" max:"8192" help:"of a transformer's attention; default 4"`
+	Hidden    int `yaml:"hidden,omitempty" min:"0" max:"32768" help:"hidden units of a transformer's layer; default 4 times the width"`
+	HeadWidth int `yaml:"head_width,omitempty" min:"0" max:"8192" help:"units of the small network for the velocity of one number; default 128"`
+	HeadDepth int `yaml:"head_depth,omitempty" min:"0" max:"64" help:"its layers; default 3"`
+
+	Frequency float64 `yaml:"frequency,omitempty" min:"0" max:"1000" help:"standard deviation of a transformer's time frequencies; default 4, published 30"`
+
 	Steps int     `yaml:"steps,omitempty" min:"0" help:"of the training, instead of an eighth of train.budget"`
 	Batch int     `yaml:"batch" min:"1" max:"1048576" help:"showers a step"`
 	Rate  float64 `yaml:"rate" above:"0" max:"1" help:"highest learning rate"`
@@ -82,14 +91,16 @@ func NewConfig() *Config {
 		panic("calo: the mini geometry is missing")
 	}
 	c := configOf(Settings{Seed: 1, Codec: Codecs()[0]}.resolve(&quantile{g: g}))
-	c.Shape.Patch, c.Shape.Rate, c.Data.Turns = nil, 0, "auto" // these depend on the geometry and the width
+	c.Shape.Patch, c.Shape.Rate, c.Data.Turns = nil, 0, "auto" // these depend on other values
+	c.Energy.Width, c.Energy.Depth = 0, 0
 	return c
 }
 
 // configOf is the inverse of Settings.
 func configOf(s Settings) *Config {
 	c := &Config{Seed: s.Seed, Codec: s.Codec, Data: DataConfig{Turns: s.Turns, Validation: s.Validation}}
-	c.Energy = EnergyConfig{Width: s.Energy.Width, Depth: s.Energy.Depth, Steps: s.EnergySteps, Batch: s.EnergyBatch, Rate: s.EnergyRate}
+	c.Energy = EnergyConfig{Network: s.Energy.Network, Width: s.Energy.Width, Depth: s.Energy.Depth, Heads: s.Energy.Heads, Hidden: s.Energy.Hidden,
+		HeadWidth: s.Energy.HeadWidth, HeadDepth: s.Energy.HeadDepth, Frequency: s.Energy.Frequency, Steps: s.EnergySteps, Batch: s.EnergyBatch, Rate: s.EnergyRate}
 	c.Shape = ShapeConfig{Patch: s.Shape.Patch[:], Width: s.Shape.Width, Depth: s.Shape.Depth, Heads: s.Shape.Heads, Ratio: s.Shape.Ratio, Published: s.Shape.Published,
 		Steps: s.Steps, Batch: s.Batch, Rate: s.Rate, Coupling: s.Coupling}
 	c.Train = TrainConfig{Budget: config.Duration(s.Budget), Times: s.Times, Average: s.Average, Clip: s.Clip, Decay: s.Decay}
@@ -106,7 +117,7 @@ func (c *Config) Settings() Settings {
 		return x
 	}
 	s := Settings{Seed: c.Seed, Codec: c.Codec, Turns: c.Data.Turns, Validation: c.Data.Validation,
-		Energy:      EnergySettings{Width: c.Energy.Width, Depth: c.Energy.Depth},
+		Energy:      EnergySettings{c.Energy.Network, c.Energy.Width, c.Energy.Depth, c.Energy.Heads, c.Energy.Hidden, c.Energy.HeadWidth, c.Energy.HeadDepth, c.Energy.Frequency},
 		Shape:       TransformerSettings{Width: c.Shape.Width, Depth: c.Shape.Depth, Heads: c.Shape.Heads, Ratio: c.Shape.Ratio, Published: c.Shape.Published},
 		EnergySteps: c.Energy.Steps, EnergyBatch: c.Energy.Batch, EnergyRate: c.Energy.Rate,
 		Steps: c.Shape.Steps, Batch: c.Shape.Batch, Rate: c.Shape.Rate, Coupling: c.Shape.Coupling,
@@ -196,6 +207,9 @@ func (c *Config) YAML(comments bool, lines ...string) ([]byte, error) {
 func Proposal(g *geometry.Geometry) *Config {
 	c := NewConfig()
 	c.Train.Budget = defaultBudget
+	var e EnergySettings
+	e.resolve(Dims{})
+	c.Energy.Width, c.Energy.Depth = e.Width, e.Depth
 	if g != nil {
 		p := defaultPatch(&quantile{g: g})
 		c.Shape.Patch = p[:]

@@ -19,7 +19,8 @@
 // single distributions are right before any training; the networks learn how the numbers hang together. A layer that has energy
 // keeps it: the count says how many voxels are filled, and their sum is the layer's energy to a float32 rounding.
 //
-// The energy network is one residual network for the whole energy vector. The shape network is a vision transformer with adaLN-Zero over
+// The energy network is one residual network for the whole energy vector, or a transformer that draws its numbers one after another or all
+// at once. The shape network is a vision transformer with adaLN-Zero over
 // patches of layers, sectors and rings; each token also gets the numbers of its own layers. Both are trained by Train, with a moving average
 // of their weights, and drawn from by Model.Generate:
 //

@@ -72,13 +72,12 @@ func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f 
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
-	energies, err := flows.NewSolver[float32]("midpoint", o.EnergySteps, 0)
+	pool := ad.NewPool(o.Threads)
+	defer pool.Close()
+	w, err := m.newGenerator(pool, o)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
-	pool := ad.NewPool(o.Threads)
-	defer pool.Close()
-	w := m.newGenerator(pool, o)
 	block := min(generateMost, max(1, generateFloats/m.shape.width()))
 	g := m.Geometry()
 	for at := int64(0); at < in.N; at += int64(block) {
@@ -95,7 +94,7 @@ func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f 
 				return fmt.Errorf("calo: could not generate shower %d of %v MeV: energies above 0 are expected: %w", at+int64(i), e, ErrSettings)
 			}
 		}
-		if err := w.draw(uint64(o.First+at), n, energies, shapes); err != nil {
+		if err := w.draw(uint64(o.First+at), n, shapes); err != nil {
 			return err
 		}
 		if err := f(w.incident, w.voxels[:n*g.Voxels()], w.sums[:n*len(g.Layers)]); err != nil {
@@ -129,7 +128,7 @@ type generator struct {
 	*Model
 	threads                int
 	energyNoise, shapeKeys rng.Key
-	energyField            *flows.Field[float32]
+	energies               energySampler
 	shapeField             *shapeField
 
 	incident []float64
@@ -140,9 +139,10 @@ type generator struct {
 	sums     []float64
 }
 
-func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) *generator {
+func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) (*generator, error) {
+	energies, err := m.energy.sampler(pool, o.EnergySteps)
 	return &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"),
-		energyField: flows.NewField(m.energy, kernel.Best(), pool), shapeField: newShapeField(m, pool)}
+		energies: energies, shapeField: newShapeField(m, pool)}, err
 }
 
 func (w *generator) resize(n int) {
@@ -169,7 +169,7 @@ func (w *generator) resize(n int) {
 }
 
 // draw fills the block with showers number first and up.
-func (w *generator) draw(first uint64, n int, energies, shapes flows.Solver[float32]) error {
+func (w *generator) draw(first uint64, n int, shapes flows.Solver[float32]) error {
 	c, d, g, s := w.codec, w.codec.Dims(), w.Geometry(), w.shapeField
 	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -177,8 +177,7 @@ func (w *generator) draw(first uint64, n int, energies, shapes flows.Solver[floa
 			c.EnergyCondition(w.ec[i*d.EnergyCondition:(i+1)*d.EnergyCondition], w.incident[i])
 		}
 	})
-	w.energyField.C = w.ec
-	if _, err := energies.Solve(w.energyField, w.ex, n, 0, 1); err != nil {
+	if err := w.energies.draw(w.ex, w.ec, n); err != nil {
 		return err
 	}
 	net := s.net

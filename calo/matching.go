@@ -1,7 +1,6 @@
 package calo
 
 import (
-	"hepmorph/flows"
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
 	"hepmorph/internal/modelfile"
@@ -215,31 +214,6 @@ func (m *matching) Load(f *modelfile.File) error {
 
 // encodeChunk is the number of showers that one worker encodes at a time.
 const encodeChunk = 8
-
-// energyMatching trains the energy network.
-func energyMatching(c Codec, st *store, net *flows.VelocityNet[float32], pool *ad.Pool, used, held []int32, s matchSettings) *matching {
-	d := c.Dims()
-	x, cond, weight := make([]float32, s.batch*d.Energy), make([]float32, s.batch*d.EnergyCondition), make([]float32, s.batch)
-	key := rng.NewKey(s.seed, "calo energies")
-	pairs := &flows.Matching[float32]{Features: d.Energy, Frequencies: net.Frequencies, X1: x, Key: rng.NewKey(s.seed, "calo energy paths"),
-		Time: func(r *rng.Stream) float64 { return drawTime(s.times, r) }}
-	p := ad.NewProgram(net.Params)
-	net.MatchLoss(p, func() ad.Tensor { return p.Input(d.EnergyCondition) }, func() ad.Tensor { return p.Input(1) })
-	return newMatching(p, pool, used, held, s, func(step uint64, rows []int32) []ad.Source[float32] {
-		par.For(pool.Workers(), len(rows), encodeChunk, func(_, lo, hi int) {
-			e := NewEnergies(c.Geometry())
-			for i := lo; i < hi; i++ {
-				st.energies(e, rows[i])
-				r := key.At(rng.Hash(step, uint64(i)))
-				c.EncodeEnergies(x[i*d.Energy:(i+1)*d.Energy], e, &r)
-				c.EnergyCondition(cond[i*d.EnergyCondition:(i+1)*d.EnergyCondition], e.Incident)
-				weight[i] = 1 / float32(len(rows))
-			}
-		})
-		pairs.Step = step
-		return []ad.Source[float32]{{Fill: pairs.Fill}, {Data: cond}, {Data: weight}}
-	})
-}
 
 // shapeMatching trains the shape network. With turns, showers are turned and mirrored around the axis of the particle.
 func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[float32], pool *ad.Pool, turns bool, used, held []int32, s matchSettings) *matching {

@@ -20,28 +20,29 @@ import (
 	"hepmorph/internal/train"
 )
 
-// TestPublishedParameterCounts holds the shape networks to the numbers of weights that follow from the published totals.
+// TestPublishedParameterCounts holds the published configurations to the numbers of parameters of arXiv:2410.21611, energy networks included, and
+// to those that its layers say for the rest.
 func TestPublishedParameterCounts(t *testing.T) {
 	for _, c := range []struct {
-		geometry string
-		s        TransformerSettings
-		want     int
-	}{
-		{"ds2", TransformerSettings{Patch: [3]int{3, 16, 1}, Width: 480, Depth: 6, Heads: 6, Ratio: 4}, 26042688},
-		{"ds3", TransformerSettings{Patch: [3]int{3, 5, 2}, Width: 240, Depth: 6, Heads: 6, Ratio: 3}, 5868870},
-	} {
-		codec := newPublished("calodream", lookup(t, c.geometry))
-		tl, err := newTiling(codec, c.s.Patch)
+		config        string
+		energy, total int
+	}{{"calo-ds2", 2384705, 28427393}, {"calo-ds3", 2384705, 8253575}, {"calo-ds2-parallel", 1958785, 28001473}} {
+		cfg, err := LoadConfig("../docs/configs/" + c.config + ".yaml")
 		if err != nil {
 			t.Fatal(err)
 		}
-		ps := ad.NewParams[float32]()
-		c.s.Published = true
-		if _, err := newTransformer(ps, c.s, *tl, codec.Dims()); err != nil {
+		codec := newPublished(cfg.Codec, lookup(t, cfg.Data.Geometry))
+		s := cfg.Settings().resolve(codec)
+		if err := s.check(); err != nil {
 			t.Fatal(err)
 		}
-		if got := ps.Count(); got != c.want {
-			t.Errorf("%s: %d parameters, %d are published", c.geometry, got, c.want)
+		nets, err := newNetworks(codec, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := Model{networks: nets}
+		if energy, shape := m.Parameters(); energy != c.energy || energy+shape != c.total {
+			t.Errorf("%s: %d and %d parameters, %d and %d together are published", c.config, energy, shape, c.energy, c.total)
 		}
 	}
 }
@@ -294,9 +295,11 @@ func drawn(t *testing.T, m *Model, in Incident, o GenerateOptions) (voxels []flo
 }
 
 func TestGenerate(t *testing.T) {
-	for _, c := range []struct{ codec, geometry string }{{"quantile", "mini"}, {"quantile", "ds1-photons"}, {"calodream", "mini"}, {"vit4hep", "ds1-photons"}} {
+	for _, c := range []struct{ codec, geometry, network string }{{"quantile", "mini", residualNet}, {"quantile", "ds1-photons", autoregressiveNet},
+		{"calodream", "mini", autoregressiveNet}, {"vit4hep", "ds1-photons", parallelNet}} {
 		g := lookup(t, c.geometry)
 		s := small(c.codec)
+		s.Energy = EnergySettings{Network: c.network, Width: 32, Depth: 1, HeadWidth: 16}
 		s.Shape.Published = c.codec == "calodream"
 		tr, err := Train(context.Background(), toy(g, 150, 2), s, TrainOptions{Dir: t.TempDir()})
 		if err != nil {
@@ -349,6 +352,8 @@ func TestTrainRefuses(t *testing.T) {
 		"patch":  func(s *Settings) { s.Shape.Patch = [3]int{2, 2, 2} },
 		"turns":  func(s *Settings) { s.Turns = "sideways" },
 		"rate":   func(s *Settings) { s.Rate = -1 },
+		"net":    func(s *Settings) { s.Energy.Network = "convolution" },
+		"tokens": func(s *Settings) { s.Energy = EnergySettings{Network: autoregressiveNet, Width: 16} },
 		"budget": func(s *Settings) { s.EnergySteps, s.Budget = 0, time.Microsecond },
 	} {
 		s := small("quantile")

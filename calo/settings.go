@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
-	"hepmorph/flows"
 	"hepmorph/internal/ad"
 )
 
@@ -36,10 +36,65 @@ type Settings struct {
 	Solving Solving // how showers are drawn unless asked otherwise
 }
 
-// EnergySettings describe the energy network, a residual network of Depth layers of Width units. The zero value of a field is its default.
+// EnergySettings describe the energy network: residual (Depth layers of Width units), or a transformer (Depth layers of encoder and of
+// decoder each), autoregressive or parallel. The zero value of a field is its default.
 type EnergySettings struct {
-	Width int // default 256
-	Depth int // default 3
+	Network string // of EnergyNetworks; default residual
+	Width   int    // default 256; of a transformer's tokens 64, or what the autoregressive one needs
+	Depth   int    // default 3; of a transformer 2
+
+	// Of transformers alone.
+	Heads                int // default 4
+	Hidden               int // units of a layer's own network; default 4 × Width
+	HeadWidth, HeadDepth int // of the small network for the velocity of a number; default 128, 3 layers
+	// Frequency is the standard deviation of the time's frequencies; default 4. The published 30 needs a longer training.
+	Frequency float64
+}
+
+func (s *EnergySettings) resolve(d Dims) {
+	if s.Network == "" {
+		s.Network = residualNet
+	}
+	fill := func(field *int, residual, transformer int) {
+		if *field == 0 {
+			*field = transformer
+			if s.Network == residualNet {
+				*field = residual
+			}
+		}
+	}
+	width := 64
+	if s.Network == autoregressiveNet { // a one for every position
+		width = max(width, (max(d.Energy+2, d.EnergyCondition+1)+15)/16*16)
+	}
+	fill(&s.Width, 256, width)
+	fill(&s.Depth, 3, 2)
+	if s.Network != residualNet {
+		fill(&s.Heads, 0, 4)
+		fill(&s.Hidden, 0, 4*s.Width)
+		fill(&s.HeadWidth, 0, 128)
+		fill(&s.HeadDepth, 0, 3)
+		if s.Frequency == 0 {
+			s.Frequency = 4
+		}
+	}
+}
+
+func (s *EnergySettings) check() error {
+	switch {
+	case !slices.Contains(EnergyNetworks(), s.Network):
+		return fmt.Errorf("energy network %q: there are %v", s.Network, EnergyNetworks())
+	case s.Width < 1 || s.Width > 8192 || s.Depth < 1 || s.Depth > 64:
+		return fmt.Errorf("an energy network of %d layers of %d units: up to 64 of 8192 are possible", s.Depth, s.Width)
+	case s.Network == residualNet:
+	case s.Heads < 1 || s.Width%s.Heads != 0:
+		return fmt.Errorf("energy network: %d units do not split over %d heads", s.Width, s.Heads)
+	case s.Hidden < 1 || s.Hidden > 32768 || s.HeadWidth < 1 || s.HeadWidth > 8192 || s.HeadDepth < 1 || s.HeadDepth > 64:
+		return fmt.Errorf("energy network: %d hidden units, a head of %d layers of %d units", s.Hidden, s.HeadDepth, s.HeadWidth)
+	case !(s.Frequency > 0 && s.Frequency <= 1000):
+		return fmt.Errorf("energy network: time frequencies of deviation %v: up to 1000 is possible", s.Frequency)
+	}
+	return nil
 }
 
 // Solving says how the equations of both networks are solved. The zero value of a field is its default.
@@ -63,10 +118,11 @@ func (s *Solving) resolve() {
 
 func (s Settings) resolve(c Codec) Settings {
 	s.Shape.resolve(c)
+	s.Energy.resolve(c.Dims())
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&s.Energy.Width, 256}, {&s.Energy.Depth, 3}, {&s.EnergyBatch, 512}, {&s.Batch, 64}} {
+	}{{&s.EnergyBatch, 512}, {&s.Batch, 64}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -108,9 +164,10 @@ func (s *Settings) check() error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("calo: could not use settings: "+format+": %w", append(args, ErrSettings)...)
 	}
+	if err := s.Energy.check(); err != nil {
+		return fail("%w", err)
+	}
 	switch {
-	case s.Energy.Width < 1 || s.Energy.Width > 8192 || s.Energy.Depth < 1 || s.Energy.Depth > 64:
-		return fail("an energy network of %d layers of %d units", s.Energy.Depth, s.Energy.Width)
 	case s.EnergyBatch < 1 || s.Batch < 1 || s.EnergyBatch > 1<<20 || s.Batch > 1<<20:
 		return fail("batches of %d and %d showers", s.EnergyBatch, s.Batch)
 	case s.EnergySteps < 0 || s.Steps < 0 || s.Budget < 0:
@@ -141,7 +198,7 @@ func (s *Settings) check() error {
 // networks are the two velocities of a model.
 type networks struct {
 	energyParams, shapeParams *ad.Params[float32]
-	energy                    *flows.VelocityNet[float32]
+	energy                    energyNetwork
 	shape                     *transformer[float32]
 }
 
@@ -149,10 +206,8 @@ func newNetworks(c Codec, s Settings) (*networks, error) {
 	n := &networks{energyParams: ad.NewParams[float32](), shapeParams: ad.NewParams[float32]()}
 	d := c.Dims()
 	var err error
-	n.energy, err = flows.NewVelocityNet(n.energyParams, flows.VelocitySettings{Name: "energy", Features: d.Energy, Context: d.EnergyCondition,
-		Hidden: s.Energy.Width, Blocks: s.Energy.Depth, Seed: s.Seed})
-	if err != nil {
-		return nil, err
+	if n.energy, err = newEnergyNetwork(n.energyParams, s.Energy, d, s.Seed); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
 	tl, err := newTiling(c, s.Shape.Patch)
 	if err != nil {
