@@ -23,6 +23,7 @@ type ApplyOptions struct {
 	Out      string // a file, which gets all inputs in order, or, if it ends in / or is a folder, one file for each
 	Tree     string // default: that of the first simulation input of the model
 	Suffix   string // default: the model's
+	Label    string // of the simulation in the config that the inputs belong to; default: the one that has files of their names
 	Friend   bool   // only the new branches and the id
 	Shard    int    // of Shards, from 1; 0: everything
 	Shards   int
@@ -122,6 +123,7 @@ type target struct {
 
 type applier struct {
 	m       *Model
+	sample  physics.Sample
 	prog    *physics.Program
 	lay     *layout
 	mov     *mover
@@ -136,9 +138,25 @@ type applier struct {
 	threads int
 }
 
+// sampleOf says how files that are to be morphed are selected and weighed.
+func (m *Model) sampleOf(files []string, label string) (physics.Sample, error) {
+	i, err := m.cfg.inputOf(files, label)
+	if err != nil {
+		return physics.Sample{}, err
+	}
+	s := m.cfg.Samples(Simulation)[i]
+	if runs := m.Training.Runs; i < len(runs) && runs[i] > 0 {
+		divide(&s, runs[i])
+	}
+	return s, nil
+}
+
 func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOptions, pool *ad.Pool) (*Applied, error) {
 	read := rootio.Options{Guard: o.Guard}
-	sample := m.cfg.Samples(Simulation)[0]
+	sample, err := m.sampleOf(in, o.Label)
+	if err != nil {
+		return nil, err
+	}
 	tree := o.Tree
 	if tree == "" {
 		tree = sample.Tree
@@ -150,7 +168,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	branches, tree := chain.Branches(), chain.Tree
 	entries := chain.Entries()
 	chain.Close()
-	a := &applier{m: m, scale: 1, threads: o.Threads, mov: m.net.mover(pool), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
+	a := &applier{m: m, sample: sample, scale: 1, threads: o.Threads, mov: m.net.mover(pool), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
 	cfg := *m.cfg
 	cfg.Split.Train, cfg.Validation.Slices = "", nil
 	a.lay, err = cfg.lay(branches, sample)
@@ -290,7 +308,7 @@ func (a *applier) plan(branches []rootio.Branch, suffix string) ([]rootio.WriteC
 		}
 	}
 	var err error
-	if a.weight, err = a.compile(cfg.Samples(Simulation)[0].Weight); err != nil {
+	if a.weight, err = a.compile(a.sample.Weight); err != nil {
 		return nil, err
 	}
 	for _, t := range a.targets {

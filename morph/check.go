@@ -19,9 +19,10 @@ import (
 
 // Check is what a look at the inputs of a configuration finds before any training.
 type Check struct {
-	Samples  [2]CheckedSample
-	Columns  []CheckedColumn
-	Findings []Finding
+	Luminosity Luminosity // 0: the simulation is normalised to data
+	Samples    [2]CheckedSample
+	Columns    []CheckedColumn
+	Findings   []Finding
 	// The classifier test on rows that a training does not learn from, at most checkRows of each sample, with kinematic weights.
 	Before, Floor, Conditions Estimate
 	Weights                   []string // what was done to the weights
@@ -40,6 +41,8 @@ type Estimate struct {
 // CheckedSample is one of the two samples.
 type CheckedSample struct {
 	Parts                         []CheckedPart
+	Yield, NEff                   float64 // sum of weights and effective events of the selected rows
+	Sighted                       float64 // sum of weights outside blind windows
 	Selected                      int
 	Train, Validation, Test, Lost int // Lost: blind
 }
@@ -48,6 +51,8 @@ type CheckedSample struct {
 type CheckedPart struct {
 	Part
 	Negative float64 // share of the selected rows
+	Share    float64 // of the sample's sum of weights
+	Variance float64 // share of the sample's sum of squared weights
 }
 
 // CheckedColumn is what a column looks like. Pairs are simulation and data.
@@ -100,7 +105,7 @@ const (
 // CheckConfig reads, selects and inspects both samples of a configuration. What a training would refuse is a fatal finding as far as it can go on; errors are
 // those of reading, of expressions, of selections that leave nothing and of weights that mean nothing.
 func CheckConfig(ctx context.Context, cfg *Config, o CheckOptions) (*Check, error) {
-	c := &Check{}
+	c := &Check{Luminosity: cfg.Inputs.Luminosity}
 	var ev [2]*Events
 	var lay *layout
 	for d := range ev {
@@ -124,7 +129,9 @@ func CheckConfig(ctx context.Context, cfg *Config, o CheckOptions) (*Check, erro
 		}
 		c.sample(ev[d], split[d])
 		if c.held[d], err = ev[d].HeldOut(cfg); err != nil {
-			c.held[d] = ev[d]
+			if c.held[d], err = ev[d].Sighted(cfg); err != nil {
+				return nil, err
+			}
 			c.say("", "%s: split.train leaves no row aside: a validation will look at the rows that were trained on", domainName(Domain(d)))
 		}
 	}
@@ -210,6 +217,11 @@ func (c *Check) sample(ev *Events, p parts) {
 	s.Selected, s.Train, s.Validation, s.Test = ev.Table.Len(), len(p.train), len(p.validation), len(p.test)
 	s.Lost = s.Selected - s.Train - s.Validation - s.Test
 	at := 0
+	all := ev.CutFlow.Selected()
+	s.Yield, s.NEff = all.SumW, nEff(all.SumW, all.SumW2)
+	for _, i := range slices.Concat(p.learn(), p.test) {
+		s.Sighted += weight(ev.Table, i)
+	}
 	for _, part := range ev.Parts {
 		q := CheckedPart{Part: part}
 		for i := at; i < at+part.Rows; i++ {
@@ -218,7 +230,12 @@ func (c *Check) sample(ev *Events, p parts) {
 			}
 		}
 		at += part.Rows
+		own := part.CutFlow.Selected()
+		q.Share, q.Variance = own.SumW/all.SumW, own.SumW2/all.SumW2
 		s.Parts = append(s.Parts, q)
+		if q.Variance > 0.5 && q.Variance > 2*q.Share {
+			c.say("", "%s: %.1f %% of the mixture, but %.0f %% of its sum of squared weights: its events weigh much (%d rows); more of them would help most, or leave it out", part.Label, 100*q.Share, 100*q.Variance, part.Rows)
+		}
 	}
 	if s.Train > 0 && s.Train < scarceRows {
 		c.say("", "%s: only %d rows to train on: a flow will learn their fluctuations (more events, a looser select, fewer features)", domainName(ev.Domain), s.Train)
@@ -531,8 +548,18 @@ func withTransform(f FeatureSpec) FeatureSpec {
 func (c *Check) classify(cfg *Config, p *prepared, threads int) error {
 	var err error
 	m := p.model
+	share := [2]float64{1, 1} // of the rows set aside
 	for d := range c.held {
+		all := c.held[d].Table.Len()
 		c.held[d] = c.held[d].some(checkRows)
+		share[d] = float64(c.held[d].Table.Len()) / float64(all)
+	}
+	if f := share[Data] / share[Simulation]; f != 1 { // a normalisation to luminosity stays right
+		w := weights(c.held[Simulation].Table)
+		for i := range w {
+			w[i] *= f
+		}
+		c.held[Simulation].Table.Weight = w
 	}
 	if c.kin, c.posi, err = m.Factors(c.held[Simulation], threads); err != nil {
 		return err
@@ -619,13 +646,7 @@ func (ev *Events) some(n int) *Events {
 		rows[i] = order[i].i
 	}
 	slices.Sort(rows)
-	out := *ev
-	out.Table = ev.Table.Take(rows)
-	out.Keys = make([]uint64, n)
-	for i, r := range rows {
-		out.Keys[i] = ev.Keys[r]
-	}
-	return &out
+	return ev.take(rows)
 }
 
 // estimate measures some steps of the training on some of its rows.

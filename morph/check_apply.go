@@ -20,7 +20,7 @@ const (
 // sane looks at the beginning of the files that are to be morphed: columns in another unit, as MeV against GeV, or with no row where the training had any, are an
 // error that matches ErrColumns. Where the selection leaves nothing, as it does in another unit, the rows before its last cuts are looked at.
 func (a *applier) sane(ctx context.Context, files []string, tree string, branches []rootio.Branch, read rootio.Options) error {
-	sample := a.m.cfg.Samples(Simulation)[0]
+	sample := a.sample
 	all := len(sample.Select)
 	for cuts := all; cuts >= 0; cuts-- {
 		sample.Select = sample.Select[:cuts]

@@ -26,9 +26,17 @@ func (c *Check) String() string {
 				}
 				fmt.Fprintf(&b, "%10d  %14.6g  %12.1f  %7s  %s\n", cut.Entries, cut.SumW, nEff(cut.SumW, cut.SumW2), share, name)
 			}
+			if p.Runs > 0 {
+				fmt.Fprintf(&b, "weight: %s / %.6g, the sum of weights in Runs\n", p.Weight, p.Runs)
+			} else if p.Weight != "" {
+				fmt.Fprintf(&b, "weight: %s\n", p.Weight)
+			}
 			if p.Negative > 0 {
 				fmt.Fprintf(&b, "%.2f %% of the selected rows have a negative weight\n", 100*p.Negative)
 			}
+		}
+		if Domain(d) == Simulation {
+			c.mixture(&b)
 		}
 		fmt.Fprintf(&b, "%d rows to train on, %d for validation, %d set aside", s.Train, s.Validation, s.Test)
 		if s.Lost > 0 {
@@ -74,6 +82,28 @@ func (c *Check) String() string {
 		}
 	}
 	return b.String()
+}
+
+// mixture says what several simulations make together, and what they are normalised to.
+func (c *Check) mixture(b *strings.Builder) {
+	s := &c.Samples[Simulation]
+	if len(s.Parts) > 1 {
+		fmt.Fprintf(b, "the simulations together, one sample:\n%10s  %14s  %12s  %7s  label\n", "rows", "sum of weights", "N_eff", "share")
+		for _, p := range s.Parts {
+			own := p.CutFlow.Selected()
+			fmt.Fprintf(b, "%10d  %14.6g  %12.1f  %5.1f %%  %s\n", p.Rows, own.SumW, nEff(own.SumW, own.SumW2), 100*p.Share, p.Label)
+		}
+		fmt.Fprintf(b, "%10d  %14.6g  %12.1f  %5.1f %%  all\n", s.Selected, s.Yield, s.NEff, 100.0)
+	}
+	if c.Luminosity > 0 {
+		where := ""
+		if s.Lost > 0 {
+			where = " outside the blind window"
+		}
+		fmt.Fprintf(b, "normalised to %v: %.6g events expected%s, %.6g in data (data / simulation %.4f)\n", c.Luminosity, s.Sighted, where, c.Samples[Data].Sighted, c.Samples[Data].Sighted/s.Sighted)
+	} else {
+		fmt.Fprintln(b, "normalised to data: of the sums of weights only ratios matter")
+	}
 }
 
 func nEff(sum, sum2 float64) float64 {

@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Seed uint64 `yaml:"seed" help:"seed of every random number: same seed, same result on any number of threads"`
 
-	Inputs Inputs   `yaml:"inputs" help:"the two samples; events need not be paired\neach is a list of {files, tree, weight, label, select, scale}; several of them add up"`
+	Inputs Inputs   `yaml:"inputs" help:"the two samples; events need not be paired\neach is a list of {files, tree, weight, label, select, scale}; several of them add up\nof several simulations also {xsec (pb), kfac, filteff, sum_of_weights}: numbers or branches, the last also Runs (NanoAOD);\nluminosity (fb^-1) beside them makes their sums numbers of events, else figures are normalised to data"`
 	ID     []string `yaml:"id,omitempty" help:"branches that identify an event; they key the random numbers of apply, so that an event always gets the same"`
 	Row    string   `yaml:"row" help:"one row for each event, or for each element of a collection (photon)"`
 
@@ -45,6 +45,7 @@ type Config struct {
 
 // Inputs are the two samples.
 type Inputs struct {
+	Luminosity Luminosity    `yaml:"luminosity,omitempty"`
 	Simulation []InputConfig `yaml:"simulation"`
 	Data       []InputConfig `yaml:"data"`
 }
@@ -57,6 +58,12 @@ type InputConfig struct {
 	Label  string   `yaml:"label,omitempty"`
 	Select []string `yaml:"select,omitempty"`
 	Scale  float64  `yaml:"scale,omitempty" min:"0"`
+
+	// What an event of a simulation stands for: weight * xsec * kfac * filteff / sum_of_weights pb. Numbers, or expressions over its branches.
+	XSec         string `yaml:"xsec,omitempty" expr:"true"`
+	KFactor      string `yaml:"kfac,omitempty" expr:"true"`
+	FilterEff    string `yaml:"filteff,omitempty" expr:"true"`
+	SumOfWeights string `yaml:"sum_of_weights,omitempty" expr:"true"` // of all generated events; or Runs
 }
 
 // SetScalar lets an input be written as one file name.
@@ -393,7 +400,13 @@ func (c *Config) Samples(d Domain) []physics.Sample {
 	}
 	out := make([]physics.Sample, len(list))
 	for i, in := range list {
-		s := physics.Sample{Files: in.Files, Tree: in.Tree, Weight: in.Weight, Label: in.Label, Row: c.Row, Scale: in.Scale}
+		s := physics.Sample{Files: in.Files, Tree: in.Tree, Weight: in.eventWeight(), Label: in.name(d, len(list)), Row: c.Row, Scale: in.Scale}
+		if d == Simulation && c.Absolute() {
+			s.Scale = c.Inputs.Luminosity.perPicobarn()
+			if in.Scale > 0 {
+				s.Scale *= in.Scale
+			}
+		}
 		for _, def := range c.Define {
 			s.Define = append(s.Define, physics.Definition{Name: def.Name, Expr: def.Value})
 		}
@@ -419,6 +432,7 @@ func (c *Config) Validate(r *config.Report) {
 	if len(c.Conditions) == 0 && c.Method == CNF {
 		r.Errorf("conditions", "method cnf needs at least one")
 	}
+	c.validateNormalisation(r)
 	c.validateNames(r)
 	for _, it := range c.Features {
 		validateFeature(r, "features."+it.Name, &it.Value, len(c.Conditions))

@@ -40,7 +40,7 @@ func PresetConfig(name string) ([]byte, error) {
 func configOf(p physics.Preset, simulation, data InputConfig) *Config {
 	c := NewConfig()
 	c.Train.Epochs = defaultEpochs
-	simulation.Weight = p.Weight
+	simulation.Weight, simulation.XSec, simulation.KFactor, simulation.FilterEff, simulation.SumOfWeights = p.Weight, p.XSec, p.KFactor, p.FilterEff, p.SumOfWeights
 	c.Inputs.Simulation, c.Inputs.Data = []InputConfig{simulation}, []InputConfig{data}
 	c.ID = p.ID
 	if p.Row != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"hepmorph/internal/rng"
 	"hepmorph/physics"
@@ -27,6 +28,7 @@ type Events struct {
 	Keys    []uint64 // what addresses the random numbers of a row
 	Parts   []Part
 
+	part        []int // the input of each row
 	observables []*observable
 }
 
@@ -37,6 +39,34 @@ type Part struct {
 	Tree    string
 	Rows    int // selected
 	CutFlow physics.CutFlow
+	Weight  string  // expression of a row's weight
+	Runs    float64 // sum of weights in the trees Runs that it is divided by; 0: none
+}
+
+// Range is a range of rows that came from one input.
+type Range struct{ Input, Lo, Hi int }
+
+// Ranges lists the rows of each input, in their order; inputs without rows are left out.
+func (ev *Events) Ranges() []Range {
+	var out []Range
+	for i, p := range ev.part {
+		if n := len(out); n > 0 && out[n-1].Input == p {
+			out[n-1].Hi = i + 1
+			continue
+		}
+		out = append(out, Range{p, i, i + 1})
+	}
+	return out
+}
+
+// take returns some of the rows.
+func (ev *Events) take(rows []int) *Events {
+	out := *ev
+	out.Table, out.Keys, out.part = ev.Table.Take(rows), make([]uint64, len(rows)), make([]int, len(rows))
+	for i, r := range rows {
+		out.Keys[i], out.part[i] = ev.Keys[r], ev.part[r]
+	}
+	return &out
 }
 
 // names of columns that the configuration does not name
@@ -164,9 +194,18 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 			first = l
 		}
 		s.Files, s.Tree = files, tree
+		runs, err := c.normalise(ctx, d, i, &s)
+		if err != nil {
+			return nil, nil, err
+		}
 		t, flow, err := physics.Load(ctx, s, l.columns)
 		if err != nil {
 			return nil, nil, misfit(c, files[0], branches, err)
+		}
+		if d == Data {
+			if t, err = c.closeEyes(t, flow); err != nil {
+				return nil, nil, err
+			}
 		}
 		keys, err := c.keys(t, uint64(i))
 		if err != nil {
@@ -180,14 +219,16 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 		}
 		ev.Keys = append(ev.Keys, keys...)
 		ev.CutFlow = ev.CutFlow.Add(flow)
-		label := s.Label
-		if label == "" {
-			label = domainName(d)
+		ev.Parts = append(ev.Parts, Part{Label: s.Label, Files: files, Tree: tree, Rows: t.Len(), CutFlow: flow, Weight: s.Weight, Runs: runs})
+		for range t.Len() {
+			ev.part = append(ev.part, i)
 		}
-		ev.Parts = append(ev.Parts, Part{Label: label, Files: files, Tree: tree, Rows: t.Len(), CutFlow: flow})
-		if t.Len() == 0 {
-			return nil, nil, fmt.Errorf("morph: could not use %s (%s): no row passes the selection (of %d; see the cut flow below, and loosen select or give other files): %w\n%s",
-				files[0], label, flow[0].Entries, ErrInput, flow)
+		switch {
+		case flow[0].Entries == 0:
+			return nil, nil, fmt.Errorf("morph: could not use %s (%s): tree %q has no entries (take it out of inputs.%s, or give other files): %w", files[0], s.Label, tree, domainName(d), ErrInput)
+		case t.Len() == 0:
+			return nil, nil, fmt.Errorf("morph: could not use %s (%s): no row passes the selection (of %d; see the cut flow below, and loosen select, give other files, or take it out of inputs.%s): %w\n%s",
+				files[0], s.Label, flow[0].Entries, domainName(d), ErrInput, flow)
 		}
 	}
 	ev.observables = first.observables
@@ -309,6 +350,16 @@ func (c *Config) split(ev *Events) (parts, error) {
 	return p, nil
 }
 
+// Unblinded is a configuration without blind windows, for looking at a result. Nothing is trained by it.
+func (c *Config) Unblinded() *Config {
+	out := *c
+	out.Observables = slices.Clone(c.Observables)
+	for i := range out.Observables {
+		out.Observables[i].Value.Blind = nil
+	}
+	return &out
+}
+
 // blinded says which rows lie in a blind window; nil if there is none.
 func (c *Config) blinded(t *physics.Table) ([]bool, error) {
 	var out []bool
@@ -328,6 +379,26 @@ func (c *Config) blinded(t *physics.Table) ([]bool, error) {
 		}
 	}
 	return out, nil
+}
+
+// closeEyes takes the rows of data in a blind window away and counts the last cut without them, so that no later step can see them, nor their number.
+func (c *Config) closeEyes(t *physics.Table, flow physics.CutFlow) (*physics.Table, error) {
+	blind, err := c.blinded(t)
+	if err != nil || blind == nil {
+		return t, err
+	}
+	var rows []int
+	last := &flow[len(flow)-1]
+	for i, b := range blind {
+		if !b {
+			rows = append(rows, i)
+			continue
+		}
+		w := weight(t, i)
+		last.Entries, last.SumW, last.SumW2 = last.Entries-1, last.SumW-w, last.SumW2-w*w
+	}
+	last.Expr = strings.TrimPrefix(last.Expr+", outside the blind window", ", ")
+	return t.Take(rows), nil
 }
 
 // requireFinite refuses columns whose values are not numbers where that is not declared.

@@ -30,6 +30,7 @@ type Training struct {
 	Score                    float64 // held-out negative log-likelihood of the best step, in model space
 	Early                    bool
 	Inputs                   []InputFile
+	Runs                     []float64 `json:",omitempty"` // of each simulation with sum_of_weights: Runs that sum; apply needs it for any of the files
 	Version                  string
 	Kernels                  string
 }

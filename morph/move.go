@@ -30,13 +30,22 @@ func (ev *Events) HeldOut(c *Config) (*Events, error) {
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("morph: could not validate %s: split.train leaves no row to look at (--all takes training rows too): %w", domainName(ev.Domain), ErrInput)
 	}
-	out := *ev
-	out.Table = ev.Table.Take(rows)
-	out.Keys = make([]uint64, len(rows))
-	for i, r := range rows {
-		out.Keys[i] = ev.Keys[r]
+	return ev.take(rows), nil
+}
+
+// Sighted returns the rows outside blind windows.
+func (ev *Events) Sighted(c *Config) (*Events, error) {
+	blind, err := c.blinded(ev.Table)
+	if err != nil || blind == nil {
+		return ev, err
 	}
-	return &out, nil
+	var rows []int
+	for i, b := range blind {
+		if !b {
+			rows = append(rows, i)
+		}
+	}
+	return ev.take(rows), nil
 }
 
 // InSlice says which rows lie in one of the configuration's slices.

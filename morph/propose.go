@@ -156,7 +156,7 @@ func layouts(o ProposeOptions, sim treeOf, common []rootio.Branch) ([]proposed, 
 	weight := func(p *proposed) { // data need not have the weight
 		q := proposed{}
 		q.event(columnsOfTree(sim.branches))
-		p.Weight = q.Weight
+		p.Weight, p.XSec, p.KFactor, p.FilterEff, p.SumOfWeights = q.Weight, q.XSec, q.KFactor, q.FilterEff, q.SumOfWeights
 	}
 	have := map[string]bool{}
 	for _, b := range common {
@@ -201,7 +201,7 @@ func layouts(o ProposeOptions, sim treeOf, common []rootio.Branch) ([]proposed, 
 	weight(&p)
 	for _, b := range common {
 		plain := b.Kind.Form == rootio.Scalar && (b.Kind.Elem == rootio.Float32 || b.Kind.Elem == rootio.Float64)
-		if plain && simpleName.MatchString(b.Name) && !slices.Contains(weightFactors, b.Name) && b.Name != "weight" && b.Name != "sum_of_weights" {
+		if plain && simpleName.MatchString(b.Name) && !slices.Contains(weightFactors, b.Name) && !slices.Contains(normalisationNames, b.Name) {
 			p.Features = append(p.Features, physics.Spec{Name: b.Name})
 		}
 	}
@@ -238,6 +238,11 @@ func (p *proposed) reduce(sim, common []rootio.Branch) {
 	p.Slices = slices.DeleteFunc(slices.Clone(p.Slices), func(cut string) bool { return !compiles(common, cut, physics.Sample{Select: []string{cut}}) })
 	if p.Weight != "" && !compiles(sim, p.Weight, physics.Sample{Weight: p.Weight}) {
 		p.Weight = ""
+	}
+	for _, factor := range []string{p.XSec, p.KFactor, p.FilterEff, p.SumOfWeights} {
+		if factor != "" && !compiles(sim, factor, physics.Sample{Weight: factor}) {
+			p.XSec, p.KFactor, p.FilterEff, p.SumOfWeights = "", "", "", ""
+		}
 	}
 	if p.Split != "" && !compiles(common, p.Split, physics.Sample{Select: []string{p.Split}}) {
 		p.Split = physics.EntryName + " % 10 < 7"

@@ -55,7 +55,10 @@ var rhoNames = []string{"fixedgridrhofastjetall", "rho_fixedgridrhofastjetall", 
 
 // weightFactors are the factors of an event's weight, in their order, where no branch is called weight.
 var weightFactors = []string{"ScaleFactor_PHOTON", "scaleFactor_PHOTON", "scaleFactor_PhotonTRIGGER", "ScaleFactor_PILEUP", "scaleFactor_PILEUP", "mcWeight",
-	"xsec", "filteff", "kfac", "genWeight", "puWeight", "pileupWeight"}
+	"genWeight", "puWeight", "pileupWeight"}
+
+// normalisationNames are of columns that weigh events too, and are no features.
+var normalisationNames = []string{"weight", "xsec", "kfac", "filteff", "sum_of_weights", "sum_of_weights_squared"}
 
 // columnsOf are the branches that can be used, by their names in lower case.
 type columnsOf map[string]rootio.Branch
@@ -364,7 +367,15 @@ func (p *proposed) event(c columnsOf) {
 		p.Weight = b.Name // the whole of it
 		return
 	}
-	if b, ok := c["sum_of_weights"]; ok && p.Weight != "" && b.Kind.Form == rootio.Scalar {
-		p.Weight += " / " + b.Name
+	scalar := func(name string) string {
+		if b, ok := c[name]; ok && b.Name == name && b.Kind.Form == rootio.Scalar {
+			return name
+		}
+		return ""
 	}
+	if p.XSec, p.SumOfWeights = scalar("xsec"), scalar("sum_of_weights"); p.XSec == "" || p.SumOfWeights == "" {
+		p.XSec, p.SumOfWeights = "", ""
+		return
+	}
+	p.KFactor, p.FilterEff = scalar("kfac"), scalar("filteff")
 }

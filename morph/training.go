@@ -98,7 +98,7 @@ func Train(ctx context.Context, cfg *Config, o TrainOptions) (*Trained, error) {
 	resolved := *cfg
 	resolved.Train.Budget, resolved.Train.Epochs, resolved.Train.Steps = 0, 0, res.Planned
 	m.cfg = &resolved
-	m.Training = Training{Steps: res.Steps, Planned: res.Planned, BestStep: res.BestStep, Score: res.Best, Early: res.Early, Inputs: prep.inputs, Version: o.Version,
+	m.Training = Training{Steps: res.Steps, Planned: res.Planned, BestStep: res.BestStep, Score: res.Best, Early: res.Early, Inputs: prep.inputs, Runs: prep.runs, Version: o.Version,
 		Kernels: kernel.Best().Name}
 	out := &Trained{Model: m, Path: filepath.Join(o.Dir, "model.hmm"), Result: res}
 	if err := m.Write(out.Path); err != nil {
@@ -164,6 +164,7 @@ type prepared struct {
 	model  *Model
 	data   *trainingData
 	inputs []InputFile
+	runs   []float64 // sums of weights of the simulations, see Training
 }
 
 func prepare(ctx context.Context, cfg *Config, o TrainOptions) (*prepared, error) {
@@ -198,6 +199,7 @@ func prepare(ctx context.Context, cfg *Config, o TrainOptions) (*prepared, error
 		}
 		p.inputs = append(p.inputs, in...)
 	}
+	p.runs = ev[Simulation].sumsInRuns()
 	tables, weights, err := p.weigh(cfg, ev, split, o)
 	if err != nil {
 		return nil, err

@@ -100,6 +100,7 @@ type Program struct {
 	exprs    []*Expr
 	branches []string
 	entry    bool // EntryName is the number of the entry
+	element  bool // ElementName is the position in the collection
 }
 
 // collection says which branches hold the elements that are the rows.
@@ -111,6 +112,9 @@ type collection struct {
 
 // EntryName is the entry of a row in the chain as expressions see it, where no branch has that name: `entry % 10 < 7`.
 const EntryName = "entry"
+
+// ElementName is the position of a row among those of its event, where rows are elements of a collection and no branch has that name: `element == 0` is the leading photon.
+const ElementName = "element"
 
 // Prepare compiles a sample for the branches of a tree and the columns that are wanted: each has a Name, an Expr (default: its
 // name), a Unit and a Role; a column of role ID is exact.
@@ -135,6 +139,10 @@ func Prepare(branches []rootio.Branch, s Sample, columns []Column) (*Program, er
 		p.coll = c
 		for name := range c.branches {
 			p.kinds[name] = rootio.Kind{Elem: p.kinds[name].Elem}
+		}
+		if _, ok := p.kinds[ElementName]; !ok {
+			p.kinds[ElementName] = rootio.Kind{Elem: rootio.Int32}
+			p.element = true
 		}
 	}
 	if err := p.define(s.Define); err != nil {
@@ -239,7 +247,7 @@ func (p *Program) need() {
 		for _, b := range e.Branches() {
 			if d, ok := p.defs[b]; ok {
 				visit(d)
-			} else if b != EntryName || !p.entry {
+			} else if !(b == EntryName && p.entry || b == ElementName && p.element) {
 				need[b] = true
 			}
 		}
@@ -344,10 +352,17 @@ func (p *Program) work(b *rootio.Batch) (work *rootio.Batch, parent []int, elem 
 		}
 		work.Cols[EntryName] = rootio.Ints(rootio.Int64, number)
 	}
-	if p.coll != nil {
-		return p.explode(work)
+	if p.coll == nil {
+		return work, nil, nil, nil
 	}
-	return work, nil, nil, nil
+	if work, parent, elem, err = p.explode(work); err == nil && p.element {
+		position := make([]int64, len(elem))
+		for i, e := range elem {
+			position[i] = int64(e)
+		}
+		work.Cols[ElementName] = rootio.Ints(rootio.Int32, position)
+	}
+	return work, parent, elem, err
 }
 
 // Rows returns a batch with every row that the program works on, selected or not: the events of b, or the elements of their collections.

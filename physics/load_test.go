@@ -117,7 +117,7 @@ func TestLoadElements(t *testing.T) {
 	}
 	path := writeBatch(t, &rootio.Batch{N: b.N, Cols: cols})
 	tab, flow, err := Load(context.Background(), Sample{Files: []string{path}, Row: "photon", Weight: "x", Select: []string{"Photon_pt > 40"}},
-		[]Column{{Name: "pt", Expr: "Photon_pt"}, {Name: "d", Expr: "Photon_eta - x"}})
+		[]Column{{Name: "pt", Expr: "Photon_pt"}, {Name: "d", Expr: "Photon_eta - x"}, {Name: "second", Expr: "element == 1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestLoadElements(t *testing.T) {
 			}
 			x := float64(b.Cols["x"].F32[i])
 			if tab.Entry[row] != int64(i) || int(tab.Elem[row]) != j-lo || tab.Columns[0].F[row] != float64(b.Cols["pt"].F32[j]) ||
-				tab.Columns[1].F[row] != float64(b.Cols["eta"].F32[j])-x || tab.Weight[row] != x {
+				tab.Columns[1].F[row] != float64(b.Cols["eta"].F32[j])-x || tab.Weight[row] != x || (tab.Columns[2].F[row] == 1) != (j-lo == 1) {
 				t.Fatalf("row %d", row)
 			}
 			row++

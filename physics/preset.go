@@ -28,20 +28,22 @@ type Spec struct {
 
 // Preset is what is known about a kind of ntuple.
 type Preset struct {
-	Name        string
-	About       string
-	Tree        string
-	ID          []string
-	Row         string // "" is event
-	Weight      string // of simulation; data have weight 1
-	Define      []Definition
-	Select      []string
-	Split       string // which rows are for training
-	Features    []Spec
-	Conditions  []Spec
-	Observables []Spec
-	Slices      []string
-	Energy      string // of the collisions, for figures
+	Name   string
+	About  string
+	Tree   string
+	ID     []string
+	Row    string // "" is event
+	Weight string // of simulation; data have weight 1
+	// Cross section in pb, k-factor, filter efficiency and sum of weights of simulation, where the tree has them.
+	XSec, KFactor, FilterEff, SumOfWeights string
+	Define                                 []Definition
+	Select                                 []string
+	Split                                  string // which rows are for training
+	Features                               []Spec
+	Conditions                             []Spec
+	Observables                            []Spec
+	Slices                                 []string
+	Energy                                 string // of the collisions, for figures
 	// Notes are caveats that belong into every report.
 	Notes []string
 }
@@ -143,7 +145,7 @@ var presets = []Preset{
 	{
 		Name: "atlas-2025", About: "ATLAS Open Data for education, 13 TeV, 36 fb^-1 (2015-16): tree analysis, GeV", Tree: "analysis",
 		ID: []string{"runNumber", "eventNumber"}, Energy: "13 TeV", Split: "eventNumber % 10 < 7",
-		Weight: "ScaleFactor_PHOTON * ScaleFactor_PILEUP * mcWeight * xsec * filteff * kfac / sum_of_weights",
+		Weight: "ScaleFactor_PHOTON * ScaleFactor_PILEUP * mcWeight", XSec: "xsec", KFactor: "kfac", FilterEff: "filteff", SumOfWeights: "sum_of_weights",
 		Define: []Definition{
 			{"m", "diphoton_mass_e(photon_pt, photon_eta, photon_phi, photon_e)"},
 			{"pt", "diphoton_pt(photon_pt, photon_eta, photon_phi)"},

@@ -258,7 +258,7 @@ func (r *run) variable(sc *scopeTables, v Variable) varResult {
 	for _, t := range ts[1:] {
 		h := fill(res.bin, t.cols[v.Name], t.weights(v))
 		k := total / h.sum()
-		if r.Absolute {
+		if r.Absolute && t.role != Reference {
 			k = 1
 		}
 		if !finite(k) {

@@ -78,10 +78,6 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 		}
 		r.figures = append(r.figures, &figure{file: dir + file, section: section, slice: sc.name, caption: caption, alt: alt, d: d, rank: rank})
 	}
-	normalised := "MC normalised to data"
-	if r.Absolute {
-		normalised = "MC normalised to luminosity"
-	}
 	var notes []string
 	if r.Selection != "" {
 		notes = append(notes, r.Selection)
@@ -95,8 +91,14 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 		}
 		section := map[string]string{Feature: secFeatures, Condition: secConditions, Observable: secObs}[res.v.Kind]
 		name := slug(res.v.Name)
-		ratio := r.ratio(sc, &res, append(append([]string(nil), notes...), normalised))
-		add(name, section, r.ratioCaption(sc, &res), "Histogram of "+plain(res.v.title())+" in data and simulation with the ratio of data to simulation", 0, ratio)
+		counted := append(append([]string(nil), notes...), r.normalised())
+		add(name, section, r.ratioCaption(sc, &res), "Histogram of "+plain(res.v.title())+" in data and simulation with the ratio of data to simulation", 0, r.ratio(sc, &res, counted))
+		if len(res.parts) > 1 && sc.mor != nil {
+			before := *sc
+			before.mor, before.ref = nil, nil
+			add(name+"-processes", section, plain(res.v.label())+" before the morph, the simulated processes one upon the other; "+r.normalised()+".",
+				"Stacked histogram of "+plain(res.v.title())+" in the simulated processes, with data", 4, r.ratio(&before, &res, counted))
+		}
 		r.rootHists(dir+name, sc, &res)
 		if sc.mor != nil && res.v.Kind != Condition {
 			d, q := res.hists[Data], res.hists[Morphed]
@@ -110,7 +112,7 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 			}
 			if res.v.Kind == Observable {
 				add(name+"-pulls", section, "Pulls of "+plain(res.v.label())+": (data − morphed) over the error of the difference, bin by bin.", "Pulls of "+plain(res.v.title()), 3,
-					plot.Pulls{Style: r.style(), X: axis(res.v, res.bin), Edges: res.bin.edges, Y: pulls, Notes: append(append([]string(nil), notes...), chiNote(pulls))})
+					plot.Pulls{Style: r.style(), X: axis(res.v, res.bin), Edges: res.bin.edges, Y: pulls, Notes: append(counted, chiNote(pulls))})
 			}
 		}
 	}
@@ -126,6 +128,14 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 			add("history", secTraining, "Losses, constrained quantities with their bounds (dashed), and multipliers over the training. The dotted line is the stored model.", "Training history", 1, *r.History)
 		}
 	}
+}
+
+// normalised says what the histograms of simulation are scaled to.
+func (r *run) normalised() string {
+	if r.Absolute {
+		return "MC normalised to luminosity"
+	}
+	return "MC normalised to data"
 }
 
 func plain(s string) string { return strings.NewReplacer("_{", "", "^{", "", "}", "").Replace(s) }
@@ -172,7 +182,7 @@ func (r *run) ratio(sc *scopeTables, res *varResult, notes []string) plot.Ratio 
 	if o := d.outside(); o > 0.005 {
 		p.Notes = append(p.Notes, percent(o)+" of data outside")
 	}
-	if sc.name == "" && len(res.parts) > 1 && sc.mor == nil {
+	if len(res.parts) > 1 && sc.mor == nil {
 		for k, h := range res.parts {
 			y, _ := h.inner()
 			p.Stack = append(p.Stack, plot.Part{Label: r.parts[k], Y: y})
@@ -413,6 +423,9 @@ func (r *run) densities(sc *scopeTables, m mats, add func(file, section, caption
 				total = sum
 			}
 			k := total / sum
+			if r.Absolute && t.role != Reference {
+				k = 1
+			}
 			for i := range z {
 				z[i] *= k
 				if z[i] <= 0 {
@@ -422,7 +435,7 @@ func (r *run) densities(sc *scopeTables, m mats, add func(file, section, caption
 			d.Planes = append(d.Planes, plot.Plane{Title: t.label, Z: z})
 		}
 		d.Alt = plain(x.label() + " against " + y.label())
-		add("pair-"+slug(x.Name)+"-"+slug(y.Name), secCorr, "Density of "+plain(x.label())+" and "+plain(y.label())+", one of the pairs whose correlation simulation gets most wrong. The lines hold 39, 68 and 95 % of data.",
+		add("pair-"+slug(x.Name)+"-"+slug(y.Name), secCorr, "Density of "+plain(x.label())+" and "+plain(y.label())+", one of the pairs whose correlation simulation gets most wrong. The lines hold 39, 68 and 95 % of data; "+r.normalised()+".",
 			d.Alt+": densities in data, simulation and morphed simulation with the contours of data", 4, d)
 	}
 }
@@ -468,7 +481,7 @@ func (r *run) classifierFigures(sc *scopeTables, s scores, notes []string, dir s
 		h := fill(b, c.Score[1], s.dataSide.Eval)
 		p := fill(b, c.Score[0], side.Eval)
 		p = p.scale(h.sum() / p.sum())
-		fig := plot.Ratio{Style: r.style(), X: plot.Axis{Title: v.Label}, Edges: b.edges, Label: sc.data.label, Notes: notes, Alt: "Classifier output"}
+		fig := plot.Ratio{Style: r.style(), X: plot.Axis{Title: v.Label}, Edges: b.edges, Label: sc.data.label, Notes: append(append([]string(nil), notes...), "MC normalised to data"), Alt: "Classifier output"}
 		fig.Data, fig.DataLo = h.inner()
 		fig.DataHi = fig.DataLo
 		y, e := p.inner()

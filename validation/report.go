@@ -37,30 +37,40 @@ func (r *run) report() *Report {
 			}
 		}
 	}
-	rep.worst = r.worstSlice()
+	rep.Verdict.Worst = r.worstSlice()
 	return rep
 }
 
 // worstSlice is the slice in which the classifier does best, in units of its error above the floor.
-func (r *run) worstSlice() string {
-	worst, text := math.Inf(-1), ""
+func (r *run) worstSlice() *Worst {
+	var worst *Worst
+	most := math.Inf(-1)
 	for _, row := range r.rows {
-		if row.slice == "" || row.Name != "auc" || !strings.HasPrefix(row.Subject, "features+conditions") || !finite(float64(row.After)) {
+		if row.slice == "" || row.Name != "auc" || !strings.HasPrefix(row.Subject, "features+conditions") {
 			continue
 		}
-		z := float64(row.After-row.Floor) / math.Hypot(float64(row.AfterSD), float64(row.FloorSD))
-		if z > worst {
-			fails := 0
-			for _, o := range r.rows {
-				if o.slice == row.slice && o.Pass != nil && !*o.Pass {
-					fails++
-				}
-			}
-			worst = z
-			text = fmt.Sprintf("%s: AUC %s after, floor %s, %d of its targets missed", row.slice, format("%.4f", row.After), format("%.4f", row.Floor), fails)
+		auc, sd := float64(row.After), float64(row.AfterSD)
+		if r.morphed == nil {
+			auc, sd = float64(row.Before), 0
+		}
+		if z := (auc - float64(row.Floor)) / math.Hypot(sd, float64(row.FloorSD)); z > most {
+			most = z
+			worst = &Worst{Slice: row.slice, Before: row.Before, After: row.After, Floor: row.Floor}
 		}
 	}
-	return text
+	if worst == nil {
+		return nil
+	}
+	for _, row := range r.rows {
+		if row.slice == worst.Slice && row.Pass != nil {
+			if *row.Pass {
+				worst.Pass++
+			} else {
+				worst.Fail++
+			}
+		}
+	}
+	return worst
 }
 
 // Failed lists the rows whose target does not hold.
@@ -175,8 +185,8 @@ func (r *run) summary(rep *Report) []byte {
 	}
 	fmt.Fprintf(&b, "# %s\n\n%s\n\n", title, verdictText(rep))
 	fmt.Fprintf(&b, "%s.\n", rep.Headline())
-	if rep.worst != "" {
-		fmt.Fprintf(&b, "Worst slice: %s.\n", rep.worst)
+	if rep.Verdict.Worst != nil {
+		fmt.Fprintf(&b, "Worst slice: %s.\n", rep.Verdict.Worst)
 	}
 	fmt.Fprint(&b, "\n| sample | file | selected | N_eff |\n|---|---|---:|---:|\n")
 	for _, in := range rep.Inputs {
@@ -249,14 +259,15 @@ func target(row *Row) string {
 
 // page data.
 type pageData struct {
-	Title, Verdict, Headline, Worst, Looking, Version string
-	State                                             string // good, bad, none
-	Seed                                              uint64
-	Inputs                                            []Input
-	Failed                                            []failedRow
-	Groups                                            []pageGroup
-	Notes                                             []string
-	After, Reference, Absolute                        bool
+	Title, Verdict, Headline, Looking, Version string
+	Worst                                      *Worst
+	State                                      string // good, bad, none
+	Seed                                       uint64
+	Inputs                                     []Input
+	Failed                                     []failedRow
+	Groups                                     []pageGroup
+	Notes                                      []string
+	After, Reference, Absolute                 bool
 }
 
 type failedRow struct{ Name, Subject, What string }
@@ -293,7 +304,7 @@ type pageFigure struct {
 }
 
 func (r *run) html(rep *Report) ([]byte, error) {
-	d := pageData{Title: r.Title, Verdict: verdictText(rep), Headline: rep.Headline(), Worst: rep.worst, Looking: rep.looking, Version: r.Version, Seed: r.Seed,
+	d := pageData{Title: r.Title, Verdict: verdictText(rep), Headline: rep.Headline(), Worst: rep.Verdict.Worst, Looking: rep.looking, Version: r.Version, Seed: r.Seed,
 		Inputs: rep.Inputs, Notes: r.notes, State: "none", After: r.morphed != nil, Reference: r.ref != nil, Absolute: r.Absolute}
 	if d.Title == "" {
 		d.Title = "Validation"

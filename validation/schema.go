@@ -76,10 +76,28 @@ type Row struct {
 	large bool   // passes in spite of a small p: the difference is too small to matter
 }
 
-// Verdict counts the targets that hold and that do not.
+// Verdict counts the targets that hold and that do not, and names the slice in which the classifier does best.
 type Verdict struct {
-	Pass int `json:"pass"`
-	Fail int `json:"fail"`
+	Pass  int    `json:"pass"`
+	Fail  int    `json:"fail"`
+	Worst *Worst `json:"worst_slice,omitempty"` // nil without slices, or where the classifier could not be trained in any
+}
+
+// Worst is a slice: the one whose AUC, after the morph if there is one, lies most standard errors above its floor.
+type Worst struct {
+	Slice  string `json:"slice"`
+	Before Number `json:"before"`
+	After  Number `json:"after"`
+	Floor  Number `json:"floor"`
+	Pass   int    `json:"pass"` // targets of the slice
+	Fail   int    `json:"fail"`
+}
+
+func (w *Worst) String() string {
+	if !finite(float64(w.After)) {
+		return fmt.Sprintf("%s: AUC %s before, floor %s", w.Slice, format("%.4f", w.Before), format("%.4f", w.Floor))
+	}
+	return fmt.Sprintf("%s: AUC %s after, floor %s, %d of its %d targets missed", w.Slice, format("%.4f", w.After), format("%.4f", w.Floor), w.Fail, w.Pass+w.Fail)
 }
 
 // Report is what Run found; its JSON is metrics.json.
@@ -91,7 +109,6 @@ type Report struct {
 	Metrics []*Row  `json:"metrics"`
 	Verdict Verdict `json:"verdict"`
 
-	worst   string // the worst slice, in words
 	looking string // where the classifier finds the difference, in words
 }
 

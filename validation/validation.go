@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hepmorph/internal/atomicfile"
@@ -302,11 +303,19 @@ func newRun(samples []Sample, vars []Variable, s Settings) (*run, error) {
 	for role, to := range map[string]**table{Data: &r.data, Simulation: &r.sim, Morphed: &r.morphed, Reference: &r.ref} {
 		*to = join(byRole[role])
 	}
-	if len(byRole[Simulation]) > 1 {
-		for _, t := range byRole[Simulation] {
-			r.parts = append(r.parts, t.label)
+	for _, t := range []*table{r.data, r.sim, r.morphed, r.ref} {
+		if t == nil {
+			continue
+		}
+		sum := 0.0
+		for _, w := range t.w {
+			sum += w
+		}
+		if !(sum > 0) {
+			return nil, inputError("sample %q: the weights add up to %g", t.label, sum)
 		}
 	}
+	r.parts = labels(byRole[Simulation])
 	r.pair()
 	whole := append([][]bool(nil), masks[Simulation]...)
 	r.blind(masks)
@@ -348,7 +357,6 @@ func (r *run) prepare(sm *Sample) (*table, error) {
 		t.id = nil
 	}
 	t.raw, t.w, t.train = make([]float64, n), make([]float64, n), make([]float64, n)
-	sum := 0.0
 	for i := range n {
 		w, k := 1.0, 1.0
 		if len(sm.Weight) > 0 {
@@ -365,10 +373,6 @@ func (r *run) prepare(sm *Sample) (*table, error) {
 		if !finite(t.w[i]) || !finite(t.train[i]) || t.train[i] < 0 {
 			return nil, inputError("sample %q: row %d has weight %g × %g, training weight %g", t.label, i, w, k, tr)
 		}
-		sum += t.w[i]
-	}
-	if !(sum > 0) {
-		return nil, inputError("sample %q: the weights add up to %g", t.label, sum)
 	}
 	return t, nil
 }
@@ -385,7 +389,8 @@ func join(ts []*table) *table {
 	for _, t := range ts {
 		ids = ids && t.id != nil
 	}
-	for k, t := range ts {
+	parts := labels(ts)
+	for _, t := range ts {
 		o.n += t.n
 		for name, c := range t.cols {
 			o.cols[name] = append(o.cols[name], c...)
@@ -395,10 +400,21 @@ func join(ts []*table) *table {
 			o.id = append(o.id, t.id...)
 		}
 		for range t.n {
-			o.part = append(o.part, uint8(k))
+			o.part = append(o.part, uint8(slices.Index(parts, t.label)))
 		}
 	}
 	return o
+}
+
+// labels lists the different labels of tables, in their order: those of one label are one part of a stack.
+func labels(ts []*table) []string {
+	var out []string
+	for _, t := range ts {
+		if !slices.Contains(out, t.label) {
+			out = append(out, t.label)
+		}
+	}
+	return out
 }
 
 // blind removes the rows of every declared window from all samples, and from the slices' masks.

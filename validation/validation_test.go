@@ -172,8 +172,8 @@ func TestABadMorphIsFound(t *testing.T) {
 			t.Errorf("%s of %s: %+v, want pass %v", c.name, c.subject, row, c.pass)
 		}
 	}
-	if !strings.HasPrefix(rep.worst, "endcap") {
-		t.Errorf("the worst slice is %q", rep.worst)
+	if rep.Verdict.Worst == nil || rep.Verdict.Worst.Slice != "endcap" {
+		t.Errorf("the worst slice is %v", rep.Verdict.Worst)
 	}
 }
 

@@ -144,7 +144,7 @@ func TestBadInput(t *testing.T) {
 				tr.cols[name] = v.Take(nil)
 			}
 			tr.n = 0
-		}), exitInput, []string{"diphoton-simulation.root", "no row"}},
+		}), exitInput, []string{"diphoton-simulation.root", "no entries"}},
 		{"nothing selected", trainWith("lead_pt > 35", "lead_pt > 35000"), exitInput, []string{"no row passes the selection", "1500", "lead_pt > 35000"}},
 		{"nothing to train on", trainWith("eventNumber % 10 < 7", "eventNumber < 0"), exitInput, []string{"split", "0 are for training"}},
 		{"weights that are all zero", trainOn(func(tr *tree) { set(tr.cols["weight"], 0) }), exitInput, []string{"simulation", "weights add up to 0"}},

@@ -61,39 +61,24 @@ and what to change in the config, as lines to paste. With --out also figures, as
 
 // checkReport draws data against simulation, with the weights that a training would use.
 func (a *app) checkReport(cmd *cobra.Command, cfg *morph.Config, found *morph.Check, out, text string) error {
-	var samples []validation.Sample
-	var events []*morph.Events
+	cmp := newComparison(cfg)
 	for _, d := range []morph.Domain{morph.Data, morph.Simulation} {
-		ev, kin, positive := found.HeldOut(d)
+		ev, kinematic, positive := found.HeldOut(d)
 		role := validation.Data
 		if d == morph.Simulation {
 			role = validation.Simulation
 		}
-		s, err := sampleOf(ev, role)
-		if err != nil {
+		if err := cmp.add(role, ev, kinematic, positive, nil); err != nil {
 			return err
 		}
-		s.KinWeight, s.TrainWeight = kin, positive
-		samples, events = append(samples, s), append(events, ev)
 	}
-	set := validation.Settings{Title: cfg.Validation.Title, Experiment: cfg.Validation.Experiment, Status: cfg.Validation.Label, Lumi: cfg.Validation.Lumi, Energy: cfg.Validation.Energy,
-		Version: version(), Seed: cfg.Seed, Threads: a.threads, MaxEvents: cfg.Validation.MaxEvents, Quick: true, Notes: notes(cfg, nil)}
+	set := cmp.settings(a, nil)
+	set.Quick = true
 	for _, f := range found.Findings {
 		set.Notes = append(set.Notes, strings.TrimSpace(f.Text+" "+f.Line))
 	}
-	for _, s := range cfg.Validation.Slices {
-		sl := validation.Slice{Name: s}
-		for _, ev := range events {
-			rows, err := ev.InSlice(s)
-			if err != nil {
-				return err
-			}
-			sl.Rows = append(sl.Rows, rows)
-		}
-		set.Slices = append(set.Slices, sl)
-	}
 	undo := folders(out)
-	if _, err := validation.Run(cmd.Context(), out, samples, variables(cfg), set); err != nil {
+	if _, err := validation.Run(cmd.Context(), out, cmp.samples, variables(cfg), set); err != nil {
 		undo()
 		return err
 	}

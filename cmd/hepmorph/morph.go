@@ -118,6 +118,7 @@ func (a *app) morphApply() *cobra.Command {
   morph_status       0 not selected, 1 morphed, 2 outside the trained range, 3 a sentinel was kept
   morph_kinweight    the factor that brings the conditions to those of data
   morph_weight       the physics weight times it, signed
+With several simulations in the config a file gets the weight of the one that it belongs to, by its name or --label.
 Several inputs go into one file in order, or into one file each if OUT is a folder or ends in /.
 Memory does not grow with the number of events.`,
 		Example:           "  hepmorph morph apply -m run/model.hmm -o morphed.root mc.root\n  hepmorph morph apply -m run/model.hmm -o morphed/ mc1.root mc2.root --friend",
@@ -150,6 +151,7 @@ Memory does not grow with the number of events.`,
 	f.StringVarP(&o.Out, "output", "o", "", "file or folder to write")
 	f.StringVar(&o.Tree, "tree", "", "tree to morph (default: that of the training)")
 	f.StringVar(&o.Suffix, "suffix", "", "suffix of morphed branches (default: the model's)")
+	f.StringVar(&o.Label, "label", "", "which simulation of several in the config the files belong to: its label (default: by their names)")
 	f.BoolVar(&o.Friend, "friend", false, "write only the new branches and the id")
 	f.StringVar(&shard, "shard", "", "i/n: only that part of the entries")
 	return c

@@ -26,6 +26,7 @@ type validateOptions struct {
 	quick      bool
 	all        bool // all rows, not only those set aside from training
 	strict     bool
+	unblind    bool
 	history    *plot.History
 }
 
@@ -68,6 +69,9 @@ are left out, if the config has a split. With a config instead of a model simula
 			}
 			fmt.Fprintln(a.out, inside(o.out, "report.html"))
 			a.logf("%s", rep.Headline())
+			if worst := rep.Verdict.Worst; worst != nil {
+				a.logf("worst slice: %s", worst)
+			}
 			if o.strict && len(rep.Failed()) > 0 {
 				return errThreshold
 			}
@@ -83,6 +87,7 @@ are left out, if the config has a split. With a config instead of a model simula
 	f.StringVar(&o.reference, "reference", "", "file with a right answer, shown as a fourth sample")
 	f.BoolVar(&o.quick, "quick", false, "smaller classifiers: seconds instead of minutes")
 	f.BoolVar(&o.all, "all", false, "training rows too")
+	f.BoolVar(&o.unblind, "unblind", false, "show the windows that the config declares blind")
 	f.BoolVar(&o.strict, "strict", false, "exit with 7 if a target is missed")
 	return c
 }
@@ -94,37 +99,36 @@ func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o
 		}
 	}
 	cfg = replaced(cfg, o.simulation, o.data)
-	read := rootio.Options{Guard: true}
-	var samples []validation.Sample
-	var events []*morph.Events
-	add := func(role string, d morph.Domain, c *morph.Config) (*morph.Events, error) {
-		ev, err := c.Load(ctx, d, read)
+	looked := cfg
+	if o.unblind {
+		looked = cfg.Unblinded()
+	}
+	cmp := newComparison(looked)
+	load := func(d morph.Domain, c *morph.Config) (*morph.Events, []float64, []float64, error) {
+		ev, err := c.Load(ctx, d, rootio.Options{Guard: true})
 		if err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 		if !o.all {
 			if ev, err = ev.HeldOut(c); err != nil {
-				return nil, err
+				return nil, nil, nil, err
 			}
 		}
-		s, err := sampleOf(ev, role)
-		if err != nil {
-			return nil, err
+		if d == morph.Data || m == nil {
+			return ev, nil, nil, nil
 		}
-		if d == morph.Simulation && m != nil {
-			if s.KinWeight, s.TrainWeight, err = m.Factors(ev, a.threads); err != nil {
-				return nil, err
-			}
-		}
-		samples = append(samples, s)
-		events = append(events, ev)
-		return ev, nil
+		kinematic, positive, err := m.Factors(ev, a.threads)
+		return ev, kinematic, positive, err
 	}
-	if _, err := add(validation.Data, morph.Data, cfg); err != nil {
+	data, _, _, err := load(morph.Data, looked)
+	if err != nil {
 		return nil, err
 	}
-	sim, err := add(validation.Simulation, morph.Simulation, cfg)
+	sim, kinematic, positive, err := load(morph.Simulation, looked)
 	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(cmp.add(validation.Data, data, nil, nil, nil), cmp.add(validation.Simulation, sim, kinematic, positive, nil)); err != nil {
 		return nil, err
 	}
 	if m != nil {
@@ -132,39 +136,26 @@ func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o
 		if err != nil {
 			return nil, err
 		}
-		s := samples[len(samples)-1]
-		s.Role, s.Label = validation.Morphed, ""
-		cols := make(map[string][]float64, len(s.Cols))
-		for k, v := range s.Cols {
-			cols[k] = v
-		}
-		for k, v := range moved {
-			cols[k] = v
-		}
-		s.Cols = cols
-		samples = append(samples, s)
-		events = append(events, sim)
-	}
-	if o.reference != "" {
-		if _, err := add(validation.Reference, morph.Simulation, replaced(cfg, []string{o.reference}, nil)); err != nil {
+		if err := cmp.add(validation.Morphed, sim, kinematic, positive, moved); err != nil {
 			return nil, err
 		}
 	}
-	set := validation.Settings{Title: cfg.Validation.Title, Experiment: cfg.Validation.Experiment, Status: cfg.Validation.Label, Lumi: cfg.Validation.Lumi, Energy: cfg.Validation.Energy,
-		Version: version(), Seed: cfg.Seed, Threads: a.threads, MaxEvents: cfg.Validation.MaxEvents, Quick: o.quick, History: o.history, Notes: notes(cfg, m)}
-	for _, s := range cfg.Validation.Slices {
-		sl := validation.Slice{Name: s}
-		for _, ev := range events {
-			rows, err := ev.InSlice(s)
-			if err != nil {
-				return nil, err
-			}
-			sl.Rows = append(sl.Rows, rows)
+	if o.reference != "" {
+		right, kinematic, positive, err := load(morph.Simulation, replaced(looked, []string{o.reference}, nil))
+		if err != nil {
+			return nil, err
 		}
-		set.Slices = append(set.Slices, sl)
+		if err := cmp.add(validation.Reference, right, kinematic, positive, nil); err != nil {
+			return nil, err
+		}
+	}
+	set := cmp.settings(a, m)
+	set.Quick, set.History = o.quick, o.history
+	if o.unblind {
+		set.Notes = append(set.Notes, unblinded(cfg)...)
 	}
 	undo := folders(o.out)
-	rep, err := validation.Run(ctx, o.out, samples, variables(cfg), set)
+	rep, err := validation.Run(ctx, o.out, cmp.samples, variables(looked), set)
 	if err != nil {
 		undo()
 	}
@@ -181,6 +172,9 @@ func replaced(cfg *morph.Config, simulation, data []string) *morph.Config {
 		if len(r.files) > 0 {
 			one := (*r.in)[0]
 			one.Files = r.files
+			if len(*r.in) > 1 && r.in == &c.Inputs.Simulation {
+				c.Inputs.Luminosity = 0 // one of the processes
+			}
 			*r.in = []morph.InputConfig{one}
 		}
 	}
@@ -201,34 +195,16 @@ func notes(cfg *morph.Config, m *morph.Model) []string {
 	return n
 }
 
-func sampleOf(ev *morph.Events, role string) (validation.Sample, error) {
-	s := validation.Sample{Role: role, Cols: map[string][]float64{}, Weight: ev.Table.Weight, Selected: int64(ev.Table.Len())}
-	var files []string
-	for _, p := range ev.Parts {
-		for _, f := range p.Files {
-			files = append(files, base(f))
-		}
-		s.Tree = p.Tree
-		s.Entries += p.CutFlow[0].Entries
-	}
-	s.File = strings.Join(files, " ")
-	if label := ev.Parts[0].Label; len(ev.Parts) == 1 && role != validation.Reference && label != validation.Simulation && label != validation.Data {
-		s.Label = label // that of the config, not the name of the sample
-	}
-	for _, name := range ev.Table.Names() {
-		c, err := ev.Table.Column(name)
-		if err != nil {
-			return s, err
-		}
-		if c.F != nil {
-			s.Cols[name] = c.F
+// unblinded names the windows that are shown in spite of the config.
+func unblinded(cfg *morph.Config) []string {
+	var n []string
+	for _, o := range cfg.ObservableSpecs() {
+		if len(o.Blind) == 2 {
+			n = append(n, fmt.Sprintf("Unblinded: rows with %s in [%g, %g) are shown here. They were in no training.", o.Name, o.Blind[0], o.Blind[1]))
 		}
 	}
-	s.ID = ev.EventNumbers()
-	return s, nil
+	return n
 }
-
-func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 func variables(cfg *morph.Config) []validation.Variable {
 	var out []validation.Variable
