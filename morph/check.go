@@ -555,11 +555,12 @@ func (c *Check) classify(cfg *Config, p *prepared, threads int) error {
 		share[d] = float64(c.held[d].Table.Len()) / float64(all)
 	}
 	if f := share[Data] / share[Simulation]; f != 1 { // a normalisation to luminosity stays right
-		w := weights(c.held[Simulation].Table)
-		for i := range w {
-			w[i] *= f
+		held := c.held[Simulation].take(upTo(c.held[Simulation].Table.Len()))
+		held.Table.Weight = weights(held.Table)
+		for i := range held.Table.Weight {
+			held.Table.Weight[i] *= f
 		}
-		c.held[Simulation].Table.Weight = w
+		c.held[Simulation] = held
 	}
 	if c.kin, c.posi, err = m.Factors(c.held[Simulation], threads); err != nil {
 		return err

@@ -120,6 +120,24 @@ func (a *applier) compare(t *physics.Table, file string, selected bool) error {
 	return nil
 }
 
+// SameUnits refuses samples whose columns differ as MeV and GeV do.
+func (c *Config) SameUnits(simulation, data *Events) error {
+	for _, col := range c.Columns() {
+		if col.Role != physics.Feature && col.Role != physics.Condition {
+			continue
+		}
+		f, _ := c.Features.Get(col.Name)
+		cols, err := both(col.Name, []*physics.Table{simulation.Table, data.Table})
+		if err != nil {
+			return err
+		}
+		if s := [2]float64{size(cols[0], f.Sentinels), size(cols[1], f.Sentinels)}; differentUnits(s) {
+			return fmt.Errorf("morph: could not compare the samples: the median size of %q is %.4g in simulation and %.4g in data: MeV against GeV? (write one of them again in the unit of the other): %w", col.Name, s[0], s[1], ErrInput)
+		}
+	}
+	return nil
+}
+
 // misfit says what to do about a column that a file has not.
 func misfit(cfg *Config, file string, branches []rootio.Branch, err error) error {
 	want := ""

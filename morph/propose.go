@@ -53,6 +53,9 @@ func Propose(ctx context.Context, o ProposeOptions) ([]byte, error) {
 		if files[d], err = pickTree(ctx, f, o.Tree, o.Read); err != nil {
 			return nil, err
 		}
+		if files[d].entries == 0 {
+			return nil, fmt.Errorf("morph: could not propose a config for %q: its tree %q has no entries (give a file with events, or another --tree): %w", f, files[d].tree, ErrInput)
+		}
 	}
 	common := slices.DeleteFunc(slices.Clone(files[Simulation].branches), func(b rootio.Branch) bool {
 		return !slices.ContainsFunc(files[Data].branches, func(d rootio.Branch) bool { return d.Name == b.Name && d.Kind.Readable() })

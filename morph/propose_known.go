@@ -33,8 +33,10 @@ var knownFeatures = []knownColumn{
 	{names: []string{"pfphoiso03", "photoniso", "phoiso03"}, label: "I_{γ}", unit: "GeV", log: true},
 	{names: []string{"pfreliso03_all", "pfreliso03_all_quadratic", "pfreliso03_all_fall17v2"}, label: "I_{rel}", log: true},
 	{names: []string{"pfreliso03_chg", "pfreliso03_chg_quadratic", "pfreliso03_chg_fall17v2"}, label: "I_{rel, ch}", log: true},
-	{names: []string{"ecalpfclusteriso"}, label: "I_{ECAL}", unit: "GeV", log: true},
-	{names: []string{"hcalpfclusteriso"}, label: "I_{HCAL}", unit: "GeV", log: true},
+	{names: []string{"smaj"}, label: "σ_{major}"},
+	{names: []string{"smin"}, label: "σ_{minor}"},
+	{names: []string{"ecalpfclusteriso", "ecaliso"}, label: "I_{ECAL}", unit: "GeV", log: true},
+	{names: []string{"hcalpfclusteriso", "hcaliso"}, label: "I_{HCAL}", unit: "GeV", log: true},
 	{names: []string{"trksumpthollowconedr03"}, label: "I_{trk}", unit: "GeV", log: true},
 	{names: []string{"eseffsigmarr"}, label: "σ_{RR}"},
 	{names: []string{"esenergyoverrawe"}, label: "E_{ES}/E"},
@@ -123,7 +125,7 @@ func findPhotons(c columnsOf) (photons, bool) {
 			best, most = photons{jagged: jagged, prefixes: prefixes}, n
 		}
 	}
-	for _, p := range []string{"photon_", "photons_", "pho_", "phoselected_"} {
+	for _, p := range []string{"photon_", "photons_", "pho_", "phoselected_", "scoutingphoton_"} {
 		try(true, p)
 	}
 	try(false, "lead_", "sublead_")

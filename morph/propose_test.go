@@ -193,6 +193,14 @@ func TestProposeFindsWhatIsThere(t *testing.T) {
 	}
 }
 
+// A tree without entries says nothing.
+func TestProposeEmpty(t *testing.T) {
+	_, err := Propose(context.Background(), ProposeOptions{Simulation: testdata.Shared(t, "root/nano_dy_empty.root")})
+	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "no entries") {
+		t.Error(err)
+	}
+}
+
 // Each readable file with photons gets a configuration that loads and can be checked as it is.
 func TestProposalsRun(t *testing.T) {
 	for _, l := range []struct {
@@ -201,6 +209,7 @@ func TestProposalsRun(t *testing.T) {
 	}{
 		{"DYJetsToLL_UL17_Skim", "photon", 12}, {"EGamma_F_Skim", "photon", 12}, {"GJet_v11_Skim", "photon", 12}, {"nanoAOD_2015_CMS_Open_Data_ttbar", "photon", 6},
 		{"nano_dy", "photon", 6}, {"nano_tt_v15", "photon", 14}, {"ttH_M125_2017", "event", 12}, {"uproot-HZZ", "photon", 1}, {"hdna_tnp_mc", "event", 15}, {"phoid_mva", "event", 8},
+		{"scouting_nano", "scoutingphoton", 5},
 	} {
 		t.Run(l.file, func(t *testing.T) {
 			c, text := propose(t, ProposeOptions{Simulation: testdata.Shared(t, "root/"+l.file+".root")})

@@ -34,6 +34,9 @@ type TrainOptions struct {
 	Checkpoint int
 }
 
+// Absorbs is what every log and report says of a morph.
+const Absorbs = "A morph moves the simulation onto the data whatever the reason of a difference: it absorbs the composition of the samples (background in the data, missing processes in the simulation) as well as the detector."
+
 // Trained is the outcome of a training.
 type Trained struct {
 	Model  *Model
@@ -198,6 +201,9 @@ func prepare(ctx context.Context, cfg *Config, o TrainOptions) (*prepared, error
 			return nil, err
 		}
 		p.inputs = append(p.inputs, in...)
+	}
+	if err := cfg.SameUnits(ev[Simulation], ev[Data]); err != nil {
+		return nil, err
 	}
 	p.runs = ev[Simulation].sumsInRuns()
 	tables, weights, err := p.weigh(cfg, ev, split, o)

@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"hepmorph/internal/modelfile"
 	"hepmorph/internal/testdata"
+	"hepmorph/morph"
+	"hepmorph/physics"
 	"hepmorph/physics/rootio"
 )
 
@@ -207,12 +210,98 @@ func TestCheckAgreesWithJudge(t *testing.T) {
 	}
 }
 
-// Samples in different units are found before a training.
-func TestCheckUnits(t *testing.T) {
+// Samples in different units are found before a training, by a training and by a validation.
+func TestUnitsAreCompared(t *testing.T) {
 	s := layoutSamples(t, "flat")
-	conf := configFile(t, s, "SAMPLES/diphoton-data.root", rewritten(t, inMeV))
+	mev := rewritten(t, inMeV)
+	conf := configFile(t, s, "SAMPLES/diphoton-data.root", mev)
 	r := command(context.Background(), "morph", "check", "-c", conf)
 	if r.code != exitInput || !strings.Contains(r.out, "PROBLEM: pt1") || !strings.Contains(r.out, "MeV against GeV") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.err)
+	}
+	for _, args := range [][]string{{"morph", "train", "-c", conf, "--out", filepath.Join(t.TempDir(), "run")}, {"morph", "validate", "-m", flatModel(t), "--data", mev, "--out", filepath.Join(t.TempDir(), "report")}} {
+		if r := command(context.Background(), args...); r.code != exitInput || !strings.Contains(r.err, `"pt1"`) || !strings.Contains(r.err, "MeV against GeV") {
+			t.Errorf("%v: exit code %d\n%s", args, r.code, r.err)
+		}
+	}
+}
+
+// A log says what a morph absorbs, and so does a report.
+func TestAbsorbsIsSaid(t *testing.T) {
+	conf := configFile(t, layoutSamples(t, "flat"), "steps: 20", "steps: 2")
+	if r := mustRun(t, "morph", "train", "-c", conf, "--out", filepath.Join(t.TempDir(), "run")); !strings.Contains(r.err, morph.Absorbs) {
+		t.Errorf("the log does not say what a morph absorbs:\n%s", r.err)
+	}
+	out := filepath.Join(t.TempDir(), "report")
+	mustRun(t, "morph", "validate", "-q", "-c", conf, "--out", out, "--quick")
+	if !strings.Contains(read(t, filepath.Join(out, "report.html")), "it absorbs the composition") {
+		t.Error("the report does not say what a morph absorbs")
+	}
+}
+
+// The events of data in a blind window are in no file that check, train and validate write, and not even counted, until --unblind: files with and without
+// them give the same.
+func TestBlindEverywhere(t *testing.T) {
+	s := layoutSamples(t, "flat")
+	const window = "range: [100, 160], bins: 20, blind: [120, 130]"
+	inside := func(m float64) bool { return m >= 120 && m < 130 }
+	mass := readTree(t, "diphoton", filepath.Join(s, "diphoton-data.root"))
+	var pt1, pt2 = mass.floats(t, "lead_pt"), mass.floats(t, "sublead_pt")
+	m := make([]float64, mass.n)
+	for i := range m {
+		col := func(name string) float64 { return mass.cols[name].Float(i) }
+		m[i] = physics.Mass(pt1[i], col("lead_eta"), col("lead_phi"), pt2[i], col("sublead_eta"), col("sublead_phi"))
+	}
+	hidden := 0
+	cols := map[string]*rootio.Values{}
+	for name, v := range mass.cols { // the events inside are replaced by others that no selection keeps
+		w := v.Clone()
+		for i := range m {
+			if name == "lead_pt" && inside(m[i]) {
+				hidden++
+				w.SetFloat(i, 1)
+			}
+		}
+		cols[name] = w
+	}
+	if hidden < 50 {
+		t.Fatalf("%d events in the window", hidden)
+	}
+	empty := filepath.Join(t.TempDir(), "diphoton-data.root")
+	writeTree(t, empty, "diphoton", mass.n, cols)
+
+	dir := t.TempDir()
+	result := func(name, data string) map[string]string {
+		conf := configFile(t, s, "range: [100, 160], bins: 20", window, "SAMPLES/diphoton-data.root", data)
+		run, report, look := filepath.Join(dir, name, "run"), filepath.Join(dir, name, "report"), filepath.Join(dir, name, "look")
+		check := mustRun(t, "morph", "check", "-c", conf, "--out", look)
+		train := mustRun(t, "morph", "train", "-c", conf, "--out", run)
+		model := filepath.Join(run, "model.hmm")
+		validate := mustRun(t, "morph", "validate", "-m", model, "--out", report, "--quick")
+		out := map[string]string{"check": check.out, "training": train.err, "validation": validate.err, "log": read(t, filepath.Join(run, "log.jsonl"))}
+		for _, f := range []string{"metrics.json", "summary.md", "figures/m.svg", "figures/pt1.svg", "figures/weights.svg"} {
+			out["report "+f] = read(t, filepath.Join(report, f))
+			if f != "figures/weights.svg" {
+				out["look "+f] = read(t, filepath.Join(look, f))
+			}
+		}
+		f, err := modelfile.Read(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out["model"] = fmt.Sprint(f.Tensors)
+		return out
+	}
+	changing := regexp.MustCompile(`(?m)\S*/\S*|^.*steps of about.*$|^step .*$| in \d+s`) // paths and times
+	with, without := result("with", filepath.Join(s, "diphoton-data.root")), result("without", empty)
+	for name, text := range with {
+		if a, b := changing.ReplaceAllString(text, ""), changing.ReplaceAllString(without[name], ""); a != b {
+			t.Errorf("%s shows the window: with its events\n%.2000s\nwithout\n%.2000s", name, a, b)
+		}
+	}
+	open := filepath.Join(dir, "open")
+	mustRun(t, "morph", "validate", "-m", filepath.Join(dir, "with", "run", "model.hmm"), "--out", open, "--quick", "--unblind")
+	if text := read(t, filepath.Join(open, "report.html")); !strings.Contains(text, "Unblinded") || read(t, filepath.Join(open, "figures", "m.svg")) == with["report figures/m.svg"] {
+		t.Error("--unblind shows nothing")
 	}
 }

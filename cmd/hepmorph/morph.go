@@ -104,6 +104,7 @@ func (a *app) train(cmd *cobra.Command, cfg *morph.Config, dir string, every int
 		early = ", stopped early"
 	}
 	a.logf("trained %d of %d steps in %v%s; best at step %d, held-out negative log-likelihood %.5f", r.Steps, r.Planned, time.Since(start).Round(time.Second), early, r.BestStep, r.Best)
+	a.logf("%s", morph.Absorbs)
 	return t, a.history(t, dir)
 }
 

@@ -128,6 +128,9 @@ func (a *app) validate(ctx context.Context, cfg *morph.Config, m *morph.Model, o
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.SameUnits(sim, data); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(cmp.add(validation.Data, data, nil, nil, nil), cmp.add(validation.Simulation, sim, kinematic, positive, nil)); err != nil {
 		return nil, err
 	}
@@ -183,7 +186,7 @@ func replaced(cfg *morph.Config, simulation, data []string) *morph.Config {
 
 // notes says in words what a reader of the report must know.
 func notes(cfg *morph.Config, m *morph.Model) []string {
-	n := []string{"A morph moves the simulation onto the data whatever the reason of a difference: it absorbs the composition of the samples (background in the data, missing processes in the simulation) as well as the detector."}
+	n := []string{morph.Absorbs}
 	if m != nil && cfg.Method == morph.CNF {
 		n = append(n, "Method cnf draws features anew at the conditions of an event: it gives the right law, but no map from the simulated event to the morphed one.")
 	}
