@@ -3,6 +3,7 @@ package morph
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -257,5 +258,26 @@ func TestLengthOverrides(t *testing.T) {
 	}
 	if _, err := DecodeConfig("run.yaml", []byte(text), "train.steps=20", "train.budget=2m"); err == nil {
 		t.Error("two lengths at once pass")
+	}
+}
+
+// The configs of docs/configs are read without a complaint.
+func TestDocumentedConfigs(t *testing.T) {
+	paths, err := filepath.Glob("../docs/configs/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), "calo-") {
+			continue
+		}
+		n++
+		if _, err := LoadConfig(path); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if n < 9 {
+		t.Errorf("%d configs", n)
 	}
 }
