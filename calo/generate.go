@@ -68,7 +68,7 @@ const (
 // does not grow with their number. Errors: impossible energies, those of in and f, the context's.
 func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f func(incident []float64, voxels []float32, layers []float64) error) error {
 	o.Solving = m.solving(o.Solving)
-	shapes, err := flows.NewSolver[float32](o.Solver, o.Steps, 0)
+	shapes, err := m.solverOf(o.Solving)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
@@ -170,6 +170,18 @@ func (w *generator) resize(n int) {
 
 // draw fills the block with showers number first and up.
 func (w *generator) draw(first uint64, n int, shapes flows.Solver[float32]) error {
+	if err := w.begin(first, n); err != nil {
+		return err
+	}
+	if _, err := shapes.Solve(w.shapeField, w.x, n, 0, 1); err != nil {
+		return err
+	}
+	w.end(n)
+	return nil
+}
+
+// begin draws the energies of showers number first and up, and the noise that their shapes come from.
+func (w *generator) begin(first uint64, n int) error {
 	c, d, g, s := w.codec, w.codec.Dims(), w.Geometry(), w.shapeField
 	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -198,9 +210,12 @@ func (w *generator) draw(first uint64, n int, shapes flows.Solver[float32]) erro
 			}
 		}
 	})
-	if _, err := shapes.Solve(s, w.x, n, 0, 1); err != nil {
-		return err
-	}
+	return nil
+}
+
+// end makes voxels of shapes.
+func (w *generator) end(n int) {
+	c, d, g, net := w.codec, w.codec.Dims(), w.Geometry(), w.shape
 	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
 		shape := make([]float32, d.Shape)
 		for i := lo; i < hi; i++ {
@@ -209,7 +224,6 @@ func (w *generator) draw(first uint64, n int, shapes flows.Solver[float32]) erro
 			copy(w.sums[i*len(g.Layers):(i+1)*len(g.Layers)], w.coarse[i].Layers)
 		}
 	})
-	return nil
 }
 
 func normal(key rng.Key, at uint64, dst []float32) {

@@ -13,6 +13,7 @@ import (
 type Model struct {
 	Settings Settings
 	Training Training
+	Solvers  []Distilled // bespoke ones, for its shape network alone
 	codec    Codec
 	*networks
 }
@@ -67,6 +68,11 @@ func (m *Model) Write(path string) error {
 	if err := f.SetJSON("training", m.Training); err != nil {
 		return err
 	}
+	if len(m.Solvers) > 0 {
+		if err := f.SetJSON("solvers", m.Solvers); err != nil {
+			return err
+		}
+	}
 	for _, ps := range []*ad.Params[float32]{m.energyParams, m.shapeParams} {
 		named := ps.Named()
 		for _, p := range ps.List {
@@ -106,6 +112,16 @@ func decodeModel(f *modelfile.File) (*Model, error) {
 	}
 	if err := f.JSON("training", &m.Training); err != nil {
 		return nil, err
+	}
+	if f.Meta["solvers"] != "" {
+		if err := f.JSON("solvers", &m.Solvers); err != nil {
+			return nil, err
+		}
+		for i := range m.Solvers {
+			if err := m.Solvers[i].check(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	text, err := modelfile.Get[uint8](f, "geometry", -1)
 	if err != nil {

@@ -3,6 +3,7 @@ package flows
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Bespoke solvers are fitted to one velocity: few evaluations end where many steps of a standard method end. Both kinds here are linear in
@@ -16,6 +17,12 @@ type FitSettings struct {
 	Ridge     float64 // pull towards the standard method, relative to the size of a slope; default: the best of ridges
 }
 
+// FitErrors are root mean square distances of end points from the truth, on rows that nothing was fitted to.
+type FitErrors struct {
+	Own      float64 // of the fitted solver
+	Midpoint float64 // of midpoint steps with as many evaluations, or one less
+}
+
 // ridges are tried in turn; the last one leaves the standard method nearly as it is.
 var ridges = []float64{1e-8, 1e-6, 1e-4, 1e-2, 1, 100}
 
@@ -23,10 +30,10 @@ var ridges = []float64{1e-8, 1e-6, 1e-4, 1e-2, 1, 100}
 const heldOut = 4
 
 // choose fits a scheme on most rows for every grid of times and every ridge, and returns the one whose end points are nearest to the truth on
-// the rest of the rows, and that distance.
-func choose[T Float, S Solver[T]](f Velocity[T], x []T, n, points int, set FitSettings, fit func(x []T, n int, tr truth[T], ridge float64) S) (best S, least float64, err error) {
+// the rest of the rows. Evaluations are one less than the points.
+func choose[T Float, S Solver[T]](f Velocity[T], x []T, n, points int, set FitSettings, fit func(x []T, n int, tr truth[T], ridge float64) S) (best S, errors FitErrors, err error) {
 	if n < 1 || points < 2 || len(x) != n*f.Dim() {
-		return best, 0, fmt.Errorf("flows: could not fit a solver to %d times and %d rows of %d features in %d numbers", points, n, f.Dim(), len(x))
+		return best, errors, fmt.Errorf("flows: could not fit a solver to %d times and %d rows of %d features in %d numbers", points, n, f.Dim(), len(x))
 	}
 	if set.Reference == 0 {
 		set.Reference = 200
@@ -40,33 +47,45 @@ func choose[T Float, S Solver[T]](f Velocity[T], x []T, n, points int, set FitSe
 		use = n - n/heldOut
 		from = use
 	}
-	least = math.Inf(1)
+	var schedules [][]float64
 	for _, g := range grids {
 		times := make([]float64, points)
 		for i := range times {
 			times[i] = g(float64(i) / float64(points-1))
 		}
-		times[points-1] = 1
-		tr := reference(f, x, n, set.Reference, times)
+		times[0], times[points-1] = 0, 1
+		schedules = append(schedules, times)
+	}
+	path := reference(f, x, n, set.Reference, slices.Compact(slices.Sorted(slices.Values(slices.Concat(schedules...)))))
+	end := path.at[len(path.at)-1]
+	judge := func(s Solver[T]) (float64, error) {
+		y := append([]T(nil), x...) // all rows: the velocity of a row may depend on its number
+		_, err := s.Solve(f, y, n, 0, 1)
+		return rms(y[from*f.Dim():], end[from*f.Dim():]), err
+	}
+	errors.Own = math.Inf(1)
+	for _, times := range schedules {
 		fitted := truth[T]{times: times}
-		for _, y := range tr.at {
-			fitted.at = append(fitted.at, y[:use*f.Dim()])
+		for _, t := range times {
+			k, _ := slices.BinarySearch(path.times, t)
+			fitted.at = append(fitted.at, path.at[k][:use*f.Dim()])
 		}
 		for _, r := range tried {
 			s := fit(x[:use*f.Dim()], use, fitted, r)
-			y := append([]T(nil), x[from*f.Dim():]...)
-			if _, err := s.Solve(f, y, n-from, 0, 1); err != nil {
-				return best, 0, err
+			e, err := judge(s)
+			if err != nil {
+				return best, errors, err
 			}
-			if e := rms(y, tr.at[points-1][from*f.Dim():]); e < least {
-				best, least = s, e
+			if e < errors.Own {
+				best, errors.Own = s, e
 			}
 		}
 	}
-	if math.IsInf(least, 1) {
-		return best, 0, fmt.Errorf("flows: could not fit a solver: %w: the velocity is not finite", ErrSolver)
+	if math.IsInf(errors.Own, 1) {
+		return best, errors, fmt.Errorf("flows: could not fit a solver: %w: the velocity is not finite", ErrSolver)
 	}
-	return best, least, nil
+	errors.Midpoint, err = judge(&Fixed[T]{Tableau: tableaus[1], Steps: max(1, (points-1)/2)})
+	return best, errors, err
 }
 
 // grids are the families of times among which a fit chooses: uniform, dense at the start, at the end, at both.
@@ -191,9 +210,8 @@ type NonStationary[T Float] struct {
 	cols  [][]T
 }
 
-// FitNonStationary fits one to n rows x at time 0. It returns the root mean square distance of end points from the truth, on rows that it did
-// not fit.
-func FitNonStationary[T Float](f Velocity[T], x []T, n, steps int, set FitSettings) (*NonStationary[T], float64, error) {
+// FitNonStationary fits one to n rows x at time 0.
+func FitNonStationary[T Float](f Velocity[T], x []T, n, steps int, set FitSettings) (*NonStationary[T], FitErrors, error) {
 	return choose(f, x, n, steps+1, set, func(x []T, n int, tr truth[T], ridge float64) *NonStationary[T] {
 		s := &NonStationary[T]{Times: tr.times}
 		cols := [][]T{append([]T(nil), x...)}
@@ -210,6 +228,27 @@ func FitNonStationary[T Float](f Velocity[T], x []T, n, steps int, set FitSettin
 		}
 		return s
 	})
+}
+
+// Check refuses a state, as from a file, that no fit to so many evaluations makes.
+func (s *NonStationary[T]) Check(evaluations int) error {
+	bad := len(s.Times) != evaluations+1 || len(s.A) != evaluations || len(s.B) != evaluations
+	for i := 0; !bad && i < evaluations; i++ {
+		bad = len(s.B[i]) != i+1 || !finite(s.B[i])
+	}
+	if bad || !finite(s.A) || !schedule(s.Times) {
+		return fmt.Errorf("flows: could not use a non-stationary solver: it is not one of %d evaluations", evaluations)
+	}
+	return nil
+}
+
+func finite(v []float64) bool {
+	return !slices.ContainsFunc(v, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+}
+
+// schedule says whether times go from 0 to 1.
+func schedule(t []float64) bool {
+	return finite(t) && len(t) > 1 && t[0] == 0 && t[len(t)-1] == 1 && slices.IsSorted(t)
 }
 
 // Solve moves n rows from time 0 to 1.
@@ -249,9 +288,8 @@ type ScaleTime[T Float] struct {
 	u, v, z    []T
 }
 
-// FitScaleTime fits one to n rows x at time 0. It returns the root mean square distance of end points from the truth, on rows that it did not
-// fit.
-func FitScaleTime[T Float](f Velocity[T], x []T, n, steps int, set FitSettings) (*ScaleTime[T], float64, error) {
+// FitScaleTime fits one to n rows x at time 0.
+func FitScaleTime[T Float](f Velocity[T], x []T, n, steps int, set FitSettings) (*ScaleTime[T], FitErrors, error) {
 	return choose(f, x, n, 2*steps+1, set, func(x []T, n int, tr truth[T], ridge float64) *ScaleTime[T] {
 		s := &ScaleTime[T]{Times: []float64{0}}
 		y := append([]T(nil), x...)
@@ -270,6 +308,19 @@ func FitScaleTime[T Float](f Velocity[T], x []T, n, steps int, set FitSettings) 
 		}
 		return s
 	})
+}
+
+// Check refuses a state, as from a file, that no fit to so many evaluations makes.
+func (s *ScaleTime[T]) Check(evaluations int) error {
+	n := evaluations / 2
+	bad := evaluations%2 != 0 || len(s.Times) != n+1 || len(s.Mid) != n || len(s.Half) != n || len(s.Full) != n
+	for i := 0; !bad && i < n; i++ {
+		bad = !finite(s.Half[i][:]) || !finite(s.Full[i][:]) || !(s.Mid[i] >= s.Times[i] && s.Mid[i] <= s.Times[i+1])
+	}
+	if bad || !schedule(s.Times) {
+		return fmt.Errorf("flows: could not use a scale-time solver: it is not one of %d evaluations", evaluations)
+	}
+	return nil
 }
 
 // Solve moves n rows from time 0 to 1.

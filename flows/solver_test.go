@@ -163,9 +163,17 @@ func TestBespokeSolvers(t *testing.T) {
 	euler, _ := flows.NewSolver[float64]("euler", 8, 0)
 	midpoint, _ := flows.NewSolver[float64]("midpoint", 4, 0)
 	e, m, a, b := distance(euler, 8), distance(midpoint, 8), distance(ns, 8), distance(st, 8)
-	t.Logf("euler %.4f midpoint %.4f non-stationary %.4f (fit %.4f) scale-time %.4f (fit %.4f)", e, m, a, own, b, ownST)
-	if a > e/10 || b > m/1.1 || a > 2*own || b > 1.5*ownST {
-		t.Errorf("8 evaluations end at distance %.4f (Euler), %.4f (midpoint), %.4f (non-stationary, %.4f in the fit), %.4f (scale-time, %.4f in the fit)", e, m, a, own, b, ownST)
+	t.Logf("euler %.4f midpoint %.4f non-stationary %.4f (fit %.4f) scale-time %.4f (fit %.4f)", e, m, a, own.Own, b, ownST.Own)
+	if a > e/10 || b > m/1.1 || a > 2*own.Own || b > 1.5*ownST.Own || math.Abs(own.Midpoint/m-1) > 0.5 {
+		t.Errorf("8 evaluations end at distance %.4f (Euler), %.4f (midpoint), %.4f (non-stationary, %.4f in the fit), %.4f (scale-time, %.4f in the fit)", e, m, a, own.Own, b, ownST.Own)
+	}
+	if err := errors.Join(ns.Check(8), st.Check(8)); err != nil {
+		t.Error(err)
+	}
+	broken := *ns
+	broken.B = broken.B[:7]
+	if broken.Check(8) == nil || ns.Check(7) == nil || st.Check(6) == nil {
+		t.Error("solvers of other sizes are accepted")
 	}
 	if _, err := ns.Solve(swirl{}, test, n, 0, 0.5); err == nil {
 		t.Error("another span is accepted")

@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) caloCommand() *cobra.Command {
-	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloInit(), a.caloTrain(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
+	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloInit(), a.caloTrain(), a.caloDistill(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
 }
 
 // caloGeometry takes a built-in name or a binning file; "" leaves it to the number of voxels.
@@ -58,7 +58,7 @@ func (a *app) caloGenerate() *cobra.Command {
 		Long: `Writes showers in the CaloChallenge's format, HDF5, or ROOT if the name ends in .root, with the layer energies that
 were drawn beside them. Incident energies come from a file of showers, are one fixed energy, or uniform in their
 logarithm. Shower i depends on the model, the seed, its energy and i alone; memory does not grow with their number.`,
-		Example: "  hepmorph calo generate -m shower/model.hmm -o showers.h5 --energies reference.h5\n  hepmorph calo generate -m shower/model.hmm -o showers.root --spectrum 1000:100000 --events 10000",
+		Example: "  hepmorph calo generate -m shower/model.hmm -o showers.h5 --energies reference.h5\n  hepmorph calo generate -m shower/model.hmm -o showers.root --spectrum 1000:100000 --events 10000\n  hepmorph calo generate -m shower/fast.hmm -o showers.h5 --energy 50000 --solver bespoke --steps 8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := required("model", model); err != nil {
 				return err
@@ -125,7 +125,7 @@ logarithm. Shower i depends on the model, the seed, its energy and i alone; memo
 	f.Int64Var(&n, "events", 1000, "showers (with --energies: all)")
 	f.Int64Var(&o.First, "first", 0, "number of the first shower, for parts of a larger sample")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of all random numbers")
-	f.StringVar(&o.Solver, "solver", "", "euler, midpoint, heun, rk4, rk38 or dopri5 (default: what the model was trained to use)")
+	f.StringVar(&o.Solver, "solver", "", "euler, midpoint, heun, rk4, rk38, dopri5; bespoke, non-stationary or scale-time of a distilled model, with --steps evaluations (default: what the model was trained to use)")
 	f.IntVar(&o.Steps, "steps", 0, "steps of the solver (0: what the model was trained to use)")
 	f.IntVar(&o.EnergySteps, "energy-steps", 0, "midpoint steps of the energy network (0: what the model was trained to use)")
 	c.RegisterFlagCompletionFunc("energies", showerFiles)

@@ -37,6 +37,11 @@ func TestCalo(t *testing.T) {
 	if !strings.Contains(r.err, "outside of the trained range") {
 		t.Errorf("energies beyond the training: %s", r.err)
 	}
+	mustRun(t, "calo", "distill", "-m", model, "-o", in("fast.hmm"), "--evaluations", "2", "--showers", "8", "--reference", "3", "-q")
+	mustRun(t, "calo", "generate", "-m", in("fast.hmm"), "-o", in("f.h5"), "--energies", in("reference.root"), "--solver", "bespoke", "--steps", "2")
+	if read(t, in("f.h5")) == a {
+		t.Error("a bespoke solver draws the showers of midpoint steps")
+	}
 	r = mustRun(t, "calo", "verify", in("a.h5"), in("c.root"), in("d.h5"), in("train.h5"))
 	if strings.Count(r.out, "layer sums") != 3 || strings.Contains(r.out, "NO") {
 		t.Errorf("verify: %s", r.out)
@@ -68,6 +73,9 @@ func TestCalo(t *testing.T) {
 		{exitUsage, []string{"calo", "generate", "-m", model, "-o", in("e.h5")}},
 		{exitUsage, []string{"calo", "generate", "-m", model, "-o", in("e.h5"), "--energy", "-3"}},
 		{exitUsage, []string{"calo", "generate", "-m", model, "-o", in("e.h5"), "--energy", "3", "--solver", "none"}},
+		{exitUsage, []string{"calo", "generate", "-m", model, "-o", in("e.h5"), "--energy", "3", "--solver", "bespoke"}},
+		{exitUsage, []string{"calo", "distill", "-m", model, "-o", in("e.h5"), "--evaluations", "1"}},
+		{exitOutput, []string{"calo", "distill", "-m", model, "-o", model}},
 		{exitModel, []string{"calo", "generate", "-m", in("a.h5"), "-o", in("e.h5"), "--energy", "3"}},
 		{exitOutput, []string{"calo", "generate", "-m", model, "-o", in("a.h5"), "--energy", "3"}},
 		{exitUsage, []string{"samples", "showers", "--out", in("e.h5"), "--geometry", "ds7"}},
