@@ -108,12 +108,13 @@ func TestGoldens(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v := evaluator{e: e, n: 1000, s: EvaluateSettings{NoFigures: true, Seed: 1}, ref: e.Reference, gen: e.Generated}
-	if err := errors.Join(v.spectrum(ref, gen), v.separations(), v.distances()); err != nil {
+	ctx := context.Background()
+	v := evaluator{e: e, n: 1000, s: EvaluateSettings{Seed: 1}, of: [3]sample{{e.Reference, ref}, {e.Generated, gen}, {e.Reference, ref}}}
+	if err := errors.Join(v.spectrum(ctx), v.separations(ctx), v.distances(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	for group, w := range want.Separation {
-		m := e.Find("separation", group)
+		m := e.Find("separation", "official", group)
 		if m == nil || math.Abs(m.Value-w) > 1e-6+1e-4*w {
 			t.Errorf("separation of %s: %+v, want %v", group, m, w)
 		}
@@ -129,10 +130,10 @@ func TestGoldens(t *testing.T) {
 		}
 	}
 	// other random numbers, so within the errors of the Python values
-	if m := e.Find("fpd", "high-level features"); math.Abs(m.Value-want.FPD[0]) > 4*want.FPD[1]+0.1*want.FPD[0] {
+	if m := e.Find("fpd", "jetnet", "high-level features"); math.Abs(m.Value-want.FPD[0]) > 4*want.FPD[1]+0.1*want.FPD[0] {
 		t.Errorf("FPD %v ± %v, want %v", m.Value, m.SD, want.FPD)
 	}
-	if m := e.Find("kpd", "high-level features"); math.Abs(m.Value-want.KPD[0]) > 4*(want.KPD[1]+m.SD) {
+	if m := e.Find("kpd", "jetnet", "high-level features"); math.Abs(m.Value-want.KPD[0]) > 4*(want.KPD[1]+m.SD) {
 		t.Errorf("KPD %v ± %v, want %v", m.Value, m.SD, want.KPD)
 	}
 }
@@ -153,6 +154,12 @@ func TestEvaluateTruthAgainstTruth(t *testing.T) {
 		if m.Name == "separation" && m.Value > 3*m.Floor+1e-3 {
 			t.Errorf("%+v", m)
 		}
+		if pass, ok := m.Passes(); ok && !pass {
+			t.Errorf("truth misses a target: %+v", m)
+		}
+	}
+	if e.Halved || e.SameEnergies {
+		t.Error("three independent samples are not taken as such")
 	}
 	seen := map[string]bool{}
 	for _, f := range e.Figures {
@@ -161,13 +168,17 @@ func TestEvaluateTruthAgainstTruth(t *testing.T) {
 		}
 		seen[f.Name] = true
 	}
-	for _, name := range []string{"voxel_spectrum", "response", "longitudinal", "average_depth", "average_layer2", "correlation_reference"} {
+	for _, name := range []string{"voxel_spectrum", "response", "resolution", "longitudinal", "radial", "average_depth", "average_layer2", "average_layer14", "correlation_reference",
+		"separation_by_layer", "roc_mlp_voxels", "probability_gbdt_high-level_features"} {
 		if !seen[name] {
 			t.Errorf("no figure %s", name)
 		}
 	}
 	for _, f := range e.Figures {
-		if strings.HasPrefix(f.Name, "average") || f.Name == "resolution" {
+		if !slices.Contains(Sections(), f.Section) {
+			t.Errorf("figure %s is in no section", f.Name)
+		}
+		if strings.HasPrefix(f.Name, "average_d") || f.Name == "resolution" || f.Name == "separation_by_layer" || strings.HasPrefix(f.Name, "roc") {
 			if b, err := plot.Render(f.Drawing, "svg"); err != nil || len(b) < 1000 {
 				t.Errorf("%s: %d bytes, %v", f.Name, len(b), err)
 			}

@@ -17,9 +17,11 @@ type Features struct {
 	Layer, Sparsity                        [][]float64
 	CentreEta, CentrePhi, CentreR          [][]float64
 	WidthEta, WidthPhi, WidthR             [][]float64
-	Mean                                   []float64 // energy of each voxel, averaged over the showers, MeV
-	Largest                                float64   // voxel, MeV
-	BelowThreshold, Negative, NotFinite, N int64     // voxels; N is the number of showers
+	REdges                                 []float64   // mm, those of the layer with most rings
+	Ring                                   [][]float64 // energy between them, all layers together, MeV; index [ring][shower]
+	Mean                                   []float64   // energy of each voxel, averaged over the showers, MeV
+	Largest                                float64     // voxel, MeV
+	BelowThreshold, Negative, NotFinite, N int64       // voxels; N is the number of showers
 }
 
 // Measure computes the features of all showers of a source. Voxels that are negative or not finite are counted and taken as zero.
@@ -33,6 +35,7 @@ func Measure(src Source, threads int) (*Features, error) {
 		*p = make([][]float64, nl)
 	}
 	r, eta, phi := g.Centres()
+	shares := f.rings()
 	err := src.Each(func(incident []float64, voxels []float32) error {
 		n, at := len(incident), len(f.Incident)
 		f.Incident = append(f.Incident, incident...)
@@ -43,6 +46,9 @@ func Measure(src Source, threads int) (*Features, error) {
 					(*p)[l] = append((*p)[l], make([]float64, n)...)
 				}
 			}
+		}
+		for k := range f.Ring {
+			f.Ring[k] = append(f.Ring[k], make([]float64, n)...)
 		}
 		const chunk = 64
 		type part struct {
@@ -81,6 +87,9 @@ func Measure(src Source, threads int) (*Features, error) {
 						x2e += e * eta[k] * eta[k]
 						x2p += e * phi[k] * phi[k]
 						x2r += e * r[k] * r[k]
+						for _, c := range shares[k] {
+							f.Ring[c.ring][at+i] += e * c.share
+						}
 					}
 					d := s + 1e-16
 					width := func(centre, square float64) float64 {
@@ -121,6 +130,36 @@ func Measure(src Source, threads int) (*Features, error) {
 	return f, nil
 }
 
+// ringShare is the part of a voxel's width that lies in a ring.
+type ringShare struct {
+	ring  int
+	share float64
+}
+
+// rings chooses the rings of the radial profile and says which voxel lies in which.
+func (f *Features) rings() [][]ringShare {
+	g := f.Geometry
+	for _, l := range g.Layers {
+		if len(l.REdges) > len(f.REdges) {
+			f.REdges = l.REdges
+		}
+	}
+	f.Ring = make([][]float64, len(f.REdges)-1)
+	out := make([][]ringShare, g.Voxels())
+	for l, layer := range g.Layers {
+		lo, hi := g.Span(l)
+		for k := lo; k < hi; k++ {
+			a, b := layer.REdges[(k-lo)%layer.Rings()], layer.REdges[(k-lo)%layer.Rings()+1]
+			for i := range f.Ring {
+				if w := min(b, f.REdges[i+1]) - max(a, f.REdges[i]); w > 0 {
+					out[k] = append(out[k], ringShare{i, w / (b - a)})
+				}
+			}
+		}
+	}
+	return out
+}
+
 // Slice is showers lo..hi-1, sharing memory. The mean voxels stay those of all.
 func (f *Features) Slice(lo, hi int) *Features {
 	out := *f
@@ -137,6 +176,7 @@ func (f *Features) Slice(lo, hi int) *Features {
 	out.Layer, out.Sparsity = cut(f.Layer), cut(f.Sparsity)
 	out.CentreEta, out.CentrePhi, out.CentreR = cut(f.CentreEta), cut(f.CentrePhi), cut(f.CentreR)
 	out.WidthEta, out.WidthPhi, out.WidthR = cut(f.WidthEta), cut(f.WidthPhi), cut(f.WidthR)
+	out.Ring = cut(f.Ring)
 	out.N = int64(hi - lo)
 	return &out
 }

@@ -26,18 +26,6 @@ const (
 
 var sections = []string{secFeatures, secObs, secConditions, secCorr, secProfiles, secClassifier, secWeights, secTraining}
 
-// figure is one picture of the report.
-type figure struct {
-	file    string // below figures/, without extension
-	section string
-	slice   string
-	caption string // HTML-free text
-	alt     string
-	d       plot.Drawing
-	svg     []byte
-	rank    int // the report takes low ranks first when it grows too large
-}
-
 // histFile is histograms.root: folder → histograms.
 type histFile map[string][]rootio.Hist
 
@@ -76,7 +64,8 @@ func (r *run) describe(sc *scopeTables, results []varResult, m mats, profs []pro
 			rank += 10
 			alt += ", " + sc.name
 		}
-		r.figures = append(r.figures, &figure{file: dir + file, section: section, slice: sc.name, caption: caption, alt: alt, d: d, rank: rank})
+		_, wide := d.(plot.Density)
+		r.figures = append(r.figures, &Figure{File: dir + file, Section: section, Caption: caption, Alt: alt, Drawing: d, Wide: wide, Rank: rank, slice: sc.name})
 	}
 	var notes []string
 	if r.Selection != "" {

@@ -108,8 +108,6 @@ type Report struct {
 	Inputs  []Input `json:"inputs"`
 	Metrics []*Row  `json:"metrics"`
 	Verdict Verdict `json:"verdict"`
-
-	looking string // where the classifier finds the difference, in words
 }
 
 // Find returns the row of a metric, nil if there is none. In a slice the subject is "subject @ slice".

@@ -153,7 +153,7 @@ func Run(ctx context.Context, out string, samples []Sample, vars []Variable, s S
 		}
 	}
 	rep := r.report()
-	if err := r.write(ctx, out, rep); err != nil {
+	if err := r.page(rep).Write(ctx, out); err != nil {
 		return nil, err
 	}
 	return rep, nil
@@ -223,7 +223,7 @@ type run struct {
 	parts   []string
 	slices  []sliceRows
 	rows    []*Row
-	figures []*figure
+	figures []*Figure
 	hists   histFile
 	notes   []string
 	looking string // where the classifier finds a difference, in words

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ func TestCalo(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	mustRun(t, "samples", "showers", "--out", in("train.h5"), "--events", "400", "--energy-min", "1000", "--energy-max", "10000")
 	mustRun(t, "samples", "showers", "--out", in("reference.root"), "--events", "150", "--seed", "2", "--energy-min", "1000", "--energy-max", "10000")
+	mustRun(t, "samples", "showers", "--out", in("photons.h5"), "--geometry", "ds1-photons", "--events", "50")
 	mustRun(t, caloTraining(in("train.h5"), in("run"))...)
 	model := in("run/model.hmm")
 	mustRun(t, "calo", "generate", "-m", model, "-o", in("a.h5"), "--energies", in("reference.root"), "--steps", "2", "--threads", "2")
@@ -46,17 +48,32 @@ func TestCalo(t *testing.T) {
 	if strings.Count(r.out, "layer sums") != 3 || strings.Contains(r.out, "NO") {
 		t.Errorf("verify: %s", r.out)
 	}
-	mustRun(t, "calo", "validate", "--reference", in("reference.root"), "--generated", in("a.h5"), "--truth", in("train.h5"), "--out", in("report"), "--quick")
+	mustRun(t, "calo", "validate", "--reference", in("reference.root"), "--generated", in("a.h5"), "--floor", in("train.h5"), "--out", in("report"), "--quick")
 	rep, err := validation.Decode([]byte(read(t, in("report/metrics.json"))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := rep.Find("auc", "gbdt", "layer energies"); m == nil || !(m.After >= 0 && m.After <= 1 && m.Floor >= 0) {
-		t.Errorf("metrics.json: layer energies %+v", m)
+	for _, k := range [][3]string{{"auc", "gbdt", "layer energies"}, {"auc", "mlp", "voxels"}} {
+		if m := rep.Find(k[0], k[1], k[2]); m == nil || !(m.After >= 0 && m.After <= 1 && m.Floor >= 0) || m.Pass == nil || !math.IsNaN(float64(m.Before)) {
+			t.Errorf("metrics.json: %v %+v", k, m)
+		}
+	}
+	if n := rep.Verdict.Pass + rep.Verdict.Fail; n != 15 {
+		t.Errorf("%+v", rep.Verdict)
 	}
 	page := read(t, in("report/report.html"))
-	if !strings.Contains(page, "reference.root") || !strings.Contains(page, "data:image/png") || strings.Contains(page, "ZgotmplZ") {
+	if !strings.Contains(page, "reference.root") || !strings.Contains(page, "data:image/svg") || !strings.Contains(page, "15 targets hold") || strings.Contains(page, "ZgotmplZ") {
 		t.Error("report.html is not complete")
+	}
+	for _, name := range []string{"summary.md", "histograms.root", "histograms.yoda", "figures/response.pdf", "figures/average_layer7.png"} {
+		if _, err := os.Stat(in("report/" + name)); err != nil {
+			t.Error(err)
+		}
+	}
+	// without a second sample the reference is halved; a target that is missed matters to --strict alone
+	halved := []string{"calo", "validate", "--reference", in("reference.root"), "--generated", in("a.h5"), "--quick", "--targets", "stretch", "--strict", "--out"}
+	if r := command(context.Background(), append(halved, in("strict"))...); r.code != exitValidation || !strings.Contains(read(t, in("strict/summary.md")), "every second shower of the reference") {
+		t.Errorf("--strict ends with %d: %s", r.code, r.err)
 	}
 
 	for _, c := range []struct {
@@ -79,6 +96,11 @@ func TestCalo(t *testing.T) {
 		{exitModel, []string{"calo", "generate", "-m", in("a.h5"), "-o", in("e.h5"), "--energy", "3"}},
 		{exitOutput, []string{"calo", "generate", "-m", model, "-o", in("a.h5"), "--energy", "3"}},
 		{exitUsage, []string{"samples", "showers", "--out", in("e.h5"), "--geometry", "ds7"}},
+		{exitUsage, []string{"calo", "validate", "--reference", in("a.h5"), "--out", in("x")}},
+		{exitUsage, []string{"calo", "validate", "--reference", in("a.h5"), "--generated", in("d.h5"), "--out", in("x"), "--targets", "none"}},
+		{exitInput, []string{"calo", "validate", "--reference", in("a.h5"), "--generated", model, "--out", in("x")}},
+		{exitInput, []string{"calo", "validate", "--reference", in("a.h5"), "--generated", in("photons.h5"), "--out", in("x")}},
+		{exitOutput, []string{"calo", "validate", "--reference", in("a.h5"), "--generated", in("d.h5"), "--out", in("report")}},
 	} {
 		if r := command(context.Background(), c.args...); r.code != c.code {
 			t.Errorf("%v: exit code %d, %d expected: %s", c.args, r.code, c.code, r.err)

@@ -25,6 +25,7 @@ var operations = []struct {
 	{"silu", func(b *adtest.Builder) ad.Tensor { return b.P.Activate(ad.SiLU, b.Input(3, 2)) }},
 	{"gelu", func(b *adtest.Builder) ad.Tensor { return b.P.Activate(ad.GELU, b.Input(3, 2)) }},
 	{"tanh", func(b *adtest.Builder) ad.Tensor { return b.P.Activate(ad.Tanh, b.Input(3, 2)) }},
+	{"leaky relu", func(b *adtest.Builder) ad.Tensor { return b.P.Activate(ad.LeakyReLU, b.Input(3, 2)) }},
 	{"sum", func(b *adtest.Builder) ad.Tensor { return b.P.Sum2(b.Input(3, 2), b.Input(3, 2)) }},
 	{"product", func(b *adtest.Builder) ad.Tensor { return b.P.Product(b.Input(3, 2), b.Input(3, 2)) }},
 	{"gated add", func(b *adtest.Builder) ad.Tensor {

@@ -28,7 +28,11 @@ const (
 	SiLU Activation = iota
 	GELU
 	Tanh
+	LeakyReLU // x where x > 0, else x/100
 )
+
+// leak is the slope of LeakyReLU below zero.
+const leak = 0.01
 
 type activation[T kernel.Float] struct {
 	kind Activation
@@ -53,6 +57,10 @@ func (o *activation[T]) Forward(f *Frame[T]) {
 		f.K.GELU(y, x)
 	case Tanh:
 		f.K.Tanh(y, x)
+	case LeakyReLU:
+		for i, v := range x {
+			y[i] = max(v, leak*v)
+		}
 	}
 }
 
@@ -72,6 +80,14 @@ func (o *activation[T]) Backward(f *Frame[T], fresh []bool) {
 		f.K.GELUGrad(dst, gy, f.Values(o.x))
 	case Tanh:
 		f.K.TanhGrad(dst, gy, f.Values(o.y))
+	case LeakyReLU:
+		for i, v := range f.Values(o.x) {
+			if v > 0 {
+				dst[i] = gy[i]
+			} else {
+				dst[i] = leak * gy[i]
+			}
+		}
 	}
 	if !fresh[0] {
 		f.K.Axpy(f.Cotangents(o.x), 1, dst)

@@ -11,7 +11,7 @@
 //	event maps     Transport, TransportBound, Dependence
 //	weights        NEff, Reweight, Isotonic
 //	many tests     Holm
-//	showers        FPD, KPD, PRDC
+//	showers        FPD, KPD, PRDC, OutOfFold, JensenShannon
 //
 // A distance is never 0 between finite samples, so each has a floor: what two samples of one law show at the same sizes
 // (FloorW1, FloorKS, FloorCorr, ClassifierFloor, ...). Definitions follow arXiv:2504.12343's companions as collected in

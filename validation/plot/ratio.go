@@ -61,6 +61,8 @@ type Ratio struct {
 	LogY    bool
 	Blind   [2]float64 // grey, without data points; none if equal
 	NoRatio bool
+	Free    bool   // the upper axis need not start at 0
+	Ratio   string // title of the lower panel; default "Data / MC"
 	Alt     string
 }
 
@@ -98,8 +100,11 @@ func (r Ratio) Figure() *Figure {
 			seen[i] = r.Data[i]
 		}
 	}
-	top := Panel{X: x, Y: Axis{Title: title, Log: r.LogY}, Share: 0.72, Legend: true, Head: 1.45, ZeroLine: true}
-	bottom := Panel{X: x, Y: Axis{Title: "Data / MC", Ticks: 4, Centre: true}, Share: 0.28}
+	top := Panel{X: x, Y: Axis{Title: title, Log: r.LogY}, Share: 0.72, Legend: true, Head: 1.45, ZeroLine: !r.Free}
+	bottom := Panel{X: x, Y: Axis{Title: r.Ratio, Ticks: 4, Centre: true}, Share: 0.28}
+	if r.Ratio == "" {
+		bottom.Y.Title = "Data / MC"
+	}
 	if blind {
 		grey := Region{Lo: r.Blind[0], Hi: r.Blind[1], Color: LightGrey, Label: "Blinded"}
 		top.Layers = append(top.Layers, grey)
