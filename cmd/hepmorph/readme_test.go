@@ -5,10 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"hepmorph/morph"
 )
 
 const repository = "../.."
@@ -115,29 +118,67 @@ func TestExamplesParse(t *testing.T) {
 	}
 }
 
-// TestDocumentsNameCommandsThatExist takes every "hepmorph ..." in the documents as a command.
+// TestDocumentsNameCommandsThatExist takes every `hepmorph ...` in the documents, and every line of their shell blocks that begins so, as a command with its flags.
 func TestDocumentsNameCommandsThatExist(t *testing.T) {
 	docs, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	seen := 0
 	for _, path := range append(docs, filepath.Join(repository, "README.md")) {
+		shell := false
 		for i, line := range strings.Split(read(t, path), "\n") {
-			line = strings.ReplaceAll(line, "`hepmorph devel", "") // a version
-			_, rest, found := strings.Cut(line, "`hepmorph ")
-			if !found {
-				if rest, found = strings.CutPrefix(line, "hepmorph morph "); !found {
+			if strings.HasPrefix(line, "```") {
+				shell = strings.HasPrefix(line, "```sh")
+				continue
+			}
+			parts := strings.Split(line, "`hepmorph ")[1:]
+			if rest, found := strings.CutPrefix(line, "hepmorph "); found && shell {
+				parts = append(parts, rest)
+			}
+			for _, rest := range parts {
+				rest, _, _ = strings.Cut(rest, "`")
+				rest, _, _ = strings.Cut(rest, " > ")
+				if strings.HasPrefix(rest, "devel") { // a version
 					continue
 				}
-				rest = "morph " + rest
+				seen++
+				root := (&app{}).command()
+				found, args, err := root.Find(strings.Fields(rest))
+				if err != nil || found == root || found.HasSubCommands() && len(args) > 0 {
+					t.Errorf("%s:%d: %q is no command: %v", path, i+1, rest, err)
+				} else if err := found.ParseFlags(args); err != nil {
+					t.Errorf("%s:%d: %q: %v", path, i+1, rest, err)
+				}
 			}
-			rest, _, _ = strings.Cut(rest, "`")
-			rest, _, _ = strings.Cut(rest, " > ")
-			root := (&app{}).command()
-			found2, args, err := root.Find(strings.Fields(rest))
-			if err != nil || found2 == root || found2.HasSubCommands() && len(args) > 0 {
-				t.Errorf("%s:%d: %q is no command: %v", path, i+1, rest, err)
-			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("%d commands", seen)
+	}
+}
+
+// TestGuideConfigs: every piece of YAML in the guide is accepted, put into a config.
+func TestGuideConfigs(t *testing.T) {
+	text := read(t, filepath.Join(repository, "docs", "guide.md"))
+	n := 0
+	for _, block := range strings.Split(text, "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		n++
+		rest := "features: {r9: {}}\nreweight: {method: none}\n"
+		if !strings.Contains(block, "inputs:") {
+			rest += "inputs: {simulation: [mc.root], data: [data.root]}\n"
+		}
+		if _, err := morph.DecodeConfig("guide.md", []byte(block+rest)); err != nil {
+			t.Errorf("%v\n%s", err, block)
+		}
+	}
+	if n < 2 {
+		t.Errorf("%d blocks", n)
+	}
+	for _, piece := range regexp.MustCompile("`((?:flow|weights): \\{[^`]*\\})`").FindAllStringSubmatch(text, -1) {
+		if _, err := morph.DecodeConfig("guide.md", []byte("features: {r9: {}}\nreweight: {method: none}\ninputs: {simulation: [mc.root], data: [data.root]}\n"+piece[1])); err != nil {
+			t.Errorf("%s: %v", piece[1], err)
 		}
 	}
 }
