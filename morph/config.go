@@ -128,12 +128,13 @@ type TrainConfig struct {
 	Batch       int     `yaml:"batch" min:"2" max:"1000000" help:"rows of a step, half from each sample"`
 	Rate        float64 `yaml:"rate" above:"0" below:"1" help:"learning rate of Adam"`
 	WeightDecay float64 `yaml:"weight_decay,omitempty" min:"0" below:"1"`
-	Clip        float64 `yaml:"clip" min:"0" help:"largest norm of the gradient, 0: none"`
+	Clip        float64 `yaml:"clip" min:"0" help:"largest norm of the gradient over its running mean, 0: none"`
 	EMA         float64 `yaml:"ema" min:"0" below:"1" help:"moving average of the parameters, 0: none"`
 	Schedule    string  `yaml:"schedule" oneof:"cosine constant"`
 	RateWarmup  float64 `yaml:"rate_warmup" min:"0" max:"0.5" help:"share of the steps in which the rate rises"`
 	Evaluations int     `yaml:"evaluations" min:"1" max:"10000" help:"how often the validation rows are looked at"`
 	EarlyStop   int     `yaml:"early_stop" min:"0" help:"evaluations without improvement before it stops, 0: never"`
+	Calibrate   bool    `yaml:"calibrate" help:"solve the last bijector in closed form at the end, unless transport is bounded"`
 	Requantise  int     `yaml:"requantise" min:"0" help:"epochs between new draws of dequantisation and atoms, 0: drawn once"`
 	Ensemble    int     `yaml:"ensemble,omitempty" min:"0" max:"100" help:"networks trained on bootstrap samples for an uncertainty, 0: none"`
 
@@ -273,8 +274,8 @@ func NewConfig() *Config {
 		Pairing:  Own,
 		Flow:     FlowConfig{Kind: "nsf", Transforms: 6, Hidden: []int{128, 128}, Bins: 8},
 		Train: TrainConfig{
-			Batch: 1024, Rate: 1e-3, Clip: 1, EMA: 0.999, Schedule: "cosine", RateWarmup: 0.02, Evaluations: 40, EarlyStop: 12,
-			Requantise: 1, MultiplierRate: 0.02, ConstraintWarmup: 0.3,
+			Batch: 1024, Rate: 1e-3, Clip: 3, EMA: 0.999, Schedule: "cosine", RateWarmup: 0.02, Evaluations: 40, EarlyStop: 12,
+			Calibrate: true, Requantise: 1, MultiplierRate: 0.02, ConstraintWarmup: 0.3,
 		},
 		Output:     OutputConfig{Suffix: "_morphed"},
 		Validation: ValidationConfig{},

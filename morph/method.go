@@ -35,6 +35,7 @@ type network struct {
 	d, c    int // features, conditions
 	ps      *ad.Params[float32]
 	flow    *flows.Flow[float32]
+	cal     *calibration // nil: none
 }
 
 // contextDim is the width of the flow's context.
@@ -106,26 +107,63 @@ func (n *network) morphProgram() (*ad.Program[float32], ad.Tensor) {
 	return p, n.flow.Bijectors.Inverse(p, z, c1, p.Sum(1))
 }
 
-// A mover applies a network to rows. Not safe for concurrent use.
+// A mover applies a network to rows: in one program or, with a calibration, in two with the calibration between them. Not safe for concurrent use.
 type mover struct {
-	n   *network
-	e   *ad.Exec[float32]
-	out ad.Tensor
+	n              *network
+	threads        int
+	encode, decode pass // encode alone without a calibration
+}
+
+// pass is a compiled program with its result.
+type pass struct {
+	exec *ad.Exec[float32]
+	out  ad.Tensor
+}
+
+func (p *pass) run(rows int, out []float32, in ...[]float32) {
+	var sources []ad.Source[float32]
+	for _, v := range in {
+		sources = append(sources, ad.Source[float32]{Data: v})
+	}
+	p.exec.Run(&ad.Run[float32]{N: rows, Inputs: sources, Outputs: []ad.Sink[float32]{{Tensor: p.out, Data: out}}})
 }
 
 func (n *network) mover(pool *ad.Pool) *mover {
-	p, out := n.morphProgram()
-	return &mover{n: n, e: p.Compile(kernel.Best(), pool, nil, ad.Settings{Shards: 64}), out: out}
+	m := &mover{n: n, threads: pool.Workers()}
+	compile := func(p *ad.Program[float32], out ad.Tensor) pass {
+		return pass{p.Compile(kernel.Best(), pool, nil, ad.Settings{Shards: 64}), out}
+	}
+	if n.cal == nil {
+		m.encode = compile(n.morphProgram())
+		return m
+	}
+	p := ad.NewProgram(n.ps)
+	m.encode = compile(p, n.flow.Bijectors.Forward(p, p.Input(n.d), p.Input(n.contextDim()), p.Sum(1)))
+	p = ad.NewProgram(n.ps)
+	m.decode = compile(p, n.flow.Bijectors.Inverse(p, p.Input(n.d), p.Input(n.contextDim()), p.Sum(1)))
+	return m
 }
 
 // move writes the morphed features of simulated rows. keys address the noise of a cnf.
 func (m *mover) move(rows int, out, x, c []float32, keys []uint64, seed uint64) {
 	c0, c1 := m.n.contexts(rows, x, c, 0)
-	in := []ad.Source[float32]{{Data: x}, {Data: c0}, {Data: c1}}
+	z := x
 	if m.n.method == CNF {
-		in = []ad.Source[float32]{{Data: noise(rows, m.n.d, keys, seed)}, {Data: c0}}
+		z = noise(rows, m.n.d, keys, seed)
 	}
-	m.e.Run(&ad.Run[float32]{N: rows, Inputs: in, Outputs: []ad.Sink[float32]{{Tensor: m.out, Data: out}}})
+	switch {
+	case m.n.cal == nil && m.n.method == CNF:
+		m.encode.run(rows, out, z, c0)
+	case m.n.cal == nil:
+		m.encode.run(rows, out, z, c0, c1)
+	default:
+		if m.n.method == Switch {
+			z = make([]float32, rows*m.n.d)
+			m.encode.run(rows, z, x, c0)
+		}
+		m.n.cal.between(m.n, rows, z, c, m.threads)
+		m.decode.run(rows, out, z, c1)
+	}
 }
 
 // noise is the latent point of each row, a function of its key.

@@ -27,7 +27,8 @@ type Model struct {
 // Training is how a model came to be.
 type Training struct {
 	Steps, Planned, BestStep int
-	Score                    float64 // held-out negative log-likelihood of the best step, in model space
+	Score                    float64 // held-out negative log-likelihood of the best step, in model space, before the calibration
+	Calibrated               float64 // by how much the calibration should raise the log-likelihood of new rows; 0: there is none
 	Early                    bool
 	Inputs                   []InputFile
 	Runs                     []float64 `json:",omitempty"` // of each simulation with sum_of_weights: Runs that sum; apply needs it for any of the files
@@ -80,6 +81,11 @@ func (m *Model) Write(path string) error {
 	}
 	if err := f.SetJSON("training", m.Training); err != nil {
 		return err
+	}
+	if m.net.cal != nil {
+		if err := f.SetJSON("calibration", m.net.cal); err != nil {
+			return err
+		}
 	}
 	named := m.net.ps.Named()
 	for _, p := range m.net.ps.List {
@@ -137,6 +143,15 @@ func ReadModel(path string) (*Model, error) {
 	if err := m.net.ps.SetNamed(named); err != nil {
 		return bad(err)
 	}
+	if _, there := f.Meta["calibration"]; there {
+		m.net.cal = &calibration{}
+		if err := f.JSON("calibration", m.net.cal); err != nil {
+			return bad(err)
+		}
+		if err := m.net.cal.check(m.net); err != nil {
+			return bad(err)
+		}
+	}
 	return m, nil
 }
 
@@ -180,6 +195,9 @@ func (m *Model) Card() string {
 	fmt.Fprintf(&b, "method       %s: %s\n", c.Method, map[Method]string{Switch: "encode as simulation, decode as data", CNF: "a conditional flow of the data, sampled"}[c.Method])
 	fmt.Fprintf(&b, "flow         %s, %d transforms, hidden %v, %d bins, %d parameters\n", c.Flow.Kind, c.Flow.Transforms, c.Flow.Hidden, c.Flow.Bins, m.Parameters())
 	fmt.Fprintf(&b, "training     %d of %d steps of %d rows, best at %d with a held-out negative log-likelihood of %.5f; seed %d\n", t.Steps, t.Planned, c.Train.Batch, t.BestStep, t.Score, c.Seed)
+	if t.Calibrated != 0 {
+		fmt.Fprintf(&b, "calibrated   log-likelihood of new rows raised by %.3g, expected\n", t.Calibrated)
+	}
 	fmt.Fprintf(&b, "made by      hepmorph %s, kernels %s\n", t.Version, t.Kernels)
 	for _, in := range t.Inputs {
 		fmt.Fprintf(&b, "%-12s %s, tree %s, %d bytes, sha256 %.12s\n", in.Role, in.Name, in.Tree, in.Bytes, in.SHA256)

@@ -249,13 +249,19 @@ func (t *task) Save(f *modelfile.File) error {
 			f.Add("task."+v.name, append([]float32(nil), *v.data...), len(*v.data))
 		}
 	}
-	if err := f.SetJSON("optimizer step", t.opt.Step); err != nil {
+	if err := f.SetJSON("optimizer", optimizerState{t.opt.Step, t.opt.Norm}); err != nil {
 		return err
 	}
 	if t.cons != nil {
 		return t.cons.save(f)
 	}
 	return nil
+}
+
+// optimizerState is what a checkpoint holds of the optimizer beside its vectors.
+type optimizerState struct {
+	Step int     `json:"step"`
+	Norm float64 `json:"norm"`
 }
 
 type vector struct {
@@ -279,9 +285,11 @@ func (t *task) Load(f *modelfile.File) error {
 		}
 		copy(*v.data, d)
 	}
-	if err := f.JSON("optimizer step", &t.opt.Step); err != nil {
+	var o optimizerState
+	if err := f.JSON("optimizer", &o); err != nil {
 		return err
 	}
+	t.opt.Step, t.opt.Norm = o.Step, o.Norm
 	t.sh.Clear(t.pool)
 	if t.cons != nil {
 		return t.cons.load(f)

@@ -98,10 +98,14 @@ func Train(ctx context.Context, cfg *Config, o TrainOptions) (*Trained, error) {
 		return nil, err
 	}
 	tk.finish()
+	gain, err := m.calibrate(tk, o)
+	if err != nil {
+		return nil, err
+	}
 	resolved := *cfg
 	resolved.Train.Budget, resolved.Train.Epochs, resolved.Train.Steps = 0, 0, res.Planned
 	m.cfg = &resolved
-	m.Training = Training{Steps: res.Steps, Planned: res.Planned, BestStep: res.BestStep, Score: res.Best, Early: res.Early, Inputs: prep.inputs, Runs: prep.runs, Version: o.Version,
+	m.Training = Training{Steps: res.Steps, Planned: res.Planned, BestStep: res.BestStep, Score: res.Best, Early: res.Early, Calibrated: gain, Inputs: prep.inputs, Runs: prep.runs, Version: o.Version,
 		Kernels: kernel.Best().Name}
 	out := &Trained{Model: m, Path: filepath.Join(o.Dir, "model.hmm"), Result: res}
 	if err := m.Write(out.Path); err != nil {
@@ -114,11 +118,29 @@ func Train(ctx context.Context, cfg *Config, o TrainOptions) (*Trained, error) {
 	return out, atomicfile.WriteFile(filepath.Join(o.Dir, "config.resolved.yaml"), text)
 }
 
+// calibrate gives the trained network its last bijector, where that may act, and returns what it has gained.
+func (m *Model) calibrate(tk *task, o TrainOptions) (float64, error) {
+	if !m.cfg.Train.Calibrate || m.net.method == CNF && m.net.pairing == Shuffle {
+		return 0, nil
+	}
+	for _, c := range tk.constraints {
+		if c.kind == "transport" {
+			return 0, nil // the bound may hold the means back
+		}
+	}
+	gain, err := tk.calibrate()
+	if err != nil {
+		return 0, err
+	}
+	o.Log("calibration of the latent features: log-likelihood of new rows raised by %.3g, expected", gain)
+	return gain, nil
+}
+
 // taskSettings turns the configuration's numbers into those of a task.
 func (c *Config) taskSettings() (taskSettings, error) {
 	t := c.Train
 	s := taskSettings{batch: t.Batch, rate: t.Rate, seed: c.Seed, lambdaRate: t.MultiplierRate, warmup: t.ConstraintWarmup, requantise: t.Requantise,
-		adam: nn.AdamSettings{Decay: t.WeightDecay, Clip: t.Clip, Average: t.EMA}}
+		adam: nn.AdamSettings{Decay: t.WeightDecay, ClipRatio: t.Clip, Average: t.EMA}}
 	s.schedule = nn.Constant
 	if t.Schedule == "cosine" {
 		s.schedule = func(step, total int) float64 { return nn.Cosine(max(1, int(t.RateWarmup*float64(total))))(step, total) }

@@ -8,11 +8,15 @@ import (
 )
 
 // AdamSettings fix an optimizer (arXiv 1412.6980; with Decay AdamW, 1711.05101). The zero value of a field is its default, except Decay,
-// Clip and Average, where zero switches the option off.
+// Clip, ClipRatio and Average, where zero switches the option off.
+//
+// A Clip below the usual norm makes every step a normalised one: batches with far events then count less than others, and the parameters
+// settle where the mean of g/|g| is zero and not that of g. ClipRatio only cuts what is unusual.
 type AdamSettings struct {
 	Beta1, Beta2, Eps float64 // 0.9, 0.999, 1e-8
 	Decay             float64 // decoupled weight decay
 	Clip              float64 // largest global norm of the gradient
+	ClipRatio         float64 // largest global norm of the gradient over its running mean
 	Average           float64 // decay of the exponential moving average of the parameters, e.g. 0.999
 }
 
@@ -20,6 +24,7 @@ type AdamSettings struct {
 type Adam[T kernel.Float] struct {
 	AdamSettings
 	Step int
+	Norm float64 // running mean of the clipped norms, for ClipRatio
 	M, V []T
 	Mean []T // moving average, nil without Average
 
@@ -69,19 +74,22 @@ func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T
 	return a
 }
 
+// normKeep is how much of the running mean of norms a step keeps.
+const normKeep = 0.99
+
 // Update applies one step at the given rate to the sum of the shards, clears them, and returns the norm of the gradient before
-// clipping (0 without Clip, which is what needs it).
+// clipping (0 without Clip and ClipRatio, which are what needs it).
 func (a *Adam[T]) Update(rate float64) float64 {
 	norm := 0.0
 	a.step = kernel.AdamStep{Rate: rate, Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps, Decay: a.Decay, Scale: 1}
-	if a.Clip > 0 {
+	if a.Clip > 0 || a.ClipRatio > 0 {
 		a.pool.Run(len(a.norms), a.sum)
 		for _, v := range a.norms {
 			norm += v
 		}
 		norm = math.Sqrt(norm)
-		if norm > a.Clip {
-			a.step.Scale = a.Clip / norm
+		if limit := a.limit(norm); norm > limit {
+			a.step.Scale = limit / norm
 		}
 	}
 	a.Step++
@@ -91,6 +99,22 @@ func (a *Adam[T]) Update(rate float64) float64 {
 	a.keep = T(min(a.Average, float64(1+a.Step)/float64(10+a.Step)))
 	a.pool.Run(len(a.views), a.update)
 	return norm
+}
+
+// limit is the largest norm that passes, and keeps count of what has passed.
+func (a *Adam[T]) limit(norm float64) float64 {
+	limit := math.Inf(1)
+	if a.Clip > 0 {
+		limit = a.Clip
+	}
+	if a.ClipRatio > 0 {
+		if a.Norm > 0 {
+			limit = min(limit, a.ClipRatio*a.Norm)
+		}
+		keep := min(normKeep, float64(a.Step)/float64(a.Step+1))
+		a.Norm = keep*a.Norm + (1-keep)*min(norm, limit)
+	}
+	return limit
 }
 
 func (a *Adam[T]) apply(_, c int) {

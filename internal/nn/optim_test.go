@@ -37,7 +37,8 @@ func TestAdam(t *testing.T) {
 		"decay":   {Decay: 0.1},
 		"clip":    {Clip: 3},
 		"no clip": {Clip: 1e9},
-		"all":     {Beta1: 0.8, Beta2: 0.9, Eps: 1e-2, Decay: 0.01, Clip: 2, Average: 0.9},
+		"ratio":   {ClipRatio: 0.95},
+		"all":     {Beta1: 0.8, Beta2: 0.9, Eps: 1e-2, Decay: 0.01, Clip: 2, ClipRatio: 1.1, Average: 0.9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ps, sh := store()
@@ -47,6 +48,8 @@ func TestAdam(t *testing.T) {
 			b1, b2, eps := opt.Beta1, opt.Beta2, opt.Eps
 			w := slices.Clone(ps.W)
 			m, v, mean := make([]float64, len(w)), make([]float64, len(w)), slices.Clone(w)
+			var passed []float64 // norms after clipping
+			cut := false
 			for step := range 5 {
 				fill(sh, step)
 				g := make([]float64, len(w))
@@ -61,13 +64,20 @@ func TestAdam(t *testing.T) {
 				norm = math.Sqrt(norm)
 				rate := 0.1 / float64(step+1)
 				got := opt.Update(rate)
-				if set.Clip > 0 && math.Abs(got/norm-1) > 1e-12 || set.Clip == 0 && got != 0 {
+				clips := set.Clip > 0 || set.ClipRatio > 0
+				if clips && math.Abs(got/norm-1) > 1e-12 || !clips && got != 0 {
 					t.Fatalf("the norm is %g, want %g", got, norm)
 				}
-				scale := 1.0
-				if set.Clip > 0 && norm > set.Clip {
-					scale = set.Clip / norm
+				limit := math.Inf(1)
+				if set.Clip > 0 {
+					limit = set.Clip
 				}
+				if set.ClipRatio > 0 && step > 0 { // a young running mean is the plain one
+					limit = min(limit, set.ClipRatio*sum(passed)/float64(len(passed)))
+				}
+				scale := min(1, limit/norm)
+				cut = cut || scale < 1
+				passed = append(passed, min(norm, limit))
 				keep := min(set.Average, float64(step+2)/float64(step+11))
 				for i := range w {
 					x := g[i] * scale
@@ -94,8 +104,18 @@ func TestAdam(t *testing.T) {
 					}
 				}
 			}
+			if set.ClipRatio > 0 && !cut {
+				t.Error("nothing was clipped: the test shows nothing")
+			}
 		})
 	}
+}
+
+func sum(v []float64) (s float64) {
+	for _, x := range v {
+		s += x
+	}
+	return s
 }
 
 func TestAdamDoesNotDependOnThreads(t *testing.T) {
