@@ -19,6 +19,7 @@ type Config struct {
 	Codec    string         `yaml:"codec" oneof:"quantile calodream vit4hep" help:"between showers and networks: quantile, or the published ones of calodream and vit4hep"`
 	Energy   EnergyConfig   `yaml:"energy"`
 	Shape    ShapeConfig    `yaml:"shape"`
+	Latent   LatentConfig   `yaml:"latent,omitempty" help:"an autoencoder of the voxels, whose numbers the shape network draws in their place"`
 	Train    TrainConfig    `yaml:"train"`
 	Generate GenerateConfig `yaml:"generate"`
 }
@@ -65,6 +66,19 @@ type ShapeConfig struct {
 	Coupling  string  `yaml:"coupling" oneof:"independent turns" help:"of noise and showers; turns: noise is turned to where it is nearest to its shower (arXiv:2306.15030)"`
 }
 
+// LatentConfig describes the autoencoder and its training. Keys that are left out have the defaults of LatentSettings.
+type LatentConfig struct {
+	On       bool    `yaml:"on,omitempty" help:"train and use one"`
+	Stride   []int   `yaml:"stride,omitempty" len:"3" min:"1" help:"layers, sectors and rings of a cell; default 3, 2, 1"`
+	Channels int     `yaml:"channels,omitempty" min:"0" max:"1024" help:"default 16"`
+	Blocks   int     `yaml:"blocks,omitempty" min:"0" max:"64" help:"convolutions over neighbouring cells, of each side; default 1"`
+	Features int     `yaml:"features,omitempty" min:"0" max:"256" help:"numbers of a cell; default 2"`
+	KL       float64 `yaml:"kl,omitempty" min:"0" max:"1" help:"weight of the divergence from normal numbers; default 1e-5"`
+	Steps    int     `yaml:"steps,omitempty" min:"0" help:"of the training, instead of a fifth of train.budget"`
+	Batch    int     `yaml:"batch,omitempty" min:"0" max:"1048576" help:"showers a step; default 128"`
+	Rate     float64 `yaml:"rate,omitempty" min:"0" max:"1" help:"highest learning rate; default 5e-3"`
+}
+
 // TrainConfig is what both trainings share.
 type TrainConfig struct {
 	Budget  config.Duration `yaml:"budget,omitempty" help:"a time, which is turned into steps once, instead of energy.steps and shape.steps"`
@@ -104,6 +118,9 @@ func configOf(s Settings) *Config {
 	c.Shape = ShapeConfig{Patch: s.Shape.Patch[:], Width: s.Shape.Width, Depth: s.Shape.Depth, Heads: s.Shape.Heads, Ratio: s.Shape.Ratio, Published: s.Shape.Published,
 		Steps: s.Steps, Batch: s.Batch, Rate: s.Rate, Coupling: s.Coupling}
 	c.Train = TrainConfig{Budget: config.Duration(s.Budget), Times: s.Times, Average: s.Average, Clip: s.Clip, Decay: s.Decay}
+	if l := s.Latent; l.On {
+		c.Latent = LatentConfig{true, l.Stride[:], l.Channels, l.Blocks, l.Features, l.KL, l.Steps, l.Batch, l.Rate}
+	}
 	c.Generate = GenerateConfig{Solver: s.Solving.Solver, Steps: s.Solving.Steps, EnergySteps: s.Solving.EnergySteps}
 	return c
 }
@@ -124,6 +141,10 @@ func (c *Config) Settings() Settings {
 		Budget: time.Duration(c.Train.Budget), Times: c.Train.Times, Average: none(c.Train.Average), Clip: none(c.Train.Clip), Decay: none(c.Train.Decay),
 		Solving: Solving{c.Generate.Solver, c.Generate.Steps, c.Generate.EnergySteps}}
 	copy(s.Shape.Patch[:], c.Shape.Patch)
+	if l := c.Latent; l.On {
+		s.Latent = LatentSettings{On: true, Channels: l.Channels, Blocks: l.Blocks, Features: l.Features, KL: l.KL, Steps: l.Steps, Batch: l.Batch, Rate: l.Rate}
+		copy(s.Latent.Stride[:], l.Stride)
+	}
 	return s
 }
 
@@ -154,7 +175,7 @@ func lengths(sets []string) []string {
 	budget, steps := given("train.budget"), given("energy.steps") || given("shape.steps")
 	switch {
 	case budget && !steps:
-		return append(slices.Clone(sets), "energy.steps=null", "shape.steps=null")
+		return append(slices.Clone(sets), "energy.steps=null", "shape.steps=null", "latent.steps=null")
 	case steps && !budget:
 		return append(slices.Clone(sets), "train.budget=null")
 	}
@@ -177,6 +198,12 @@ func (c *Config) Validate(r *config.Report) {
 			hint = " (did you mean " + near[0] + "?)"
 		}
 		r.Errorf("generate.solver", "%q is unknown%s; known: %s", c.Generate.Solver, hint, strings.Join(flows.SolverNames(), ", "))
+	}
+	if l := c.Latent; l.On && (l.Steps > 0) != (c.Shape.Steps > 0) {
+		r.Errorf("latent.steps", "give a budget, or energy.steps, shape.steps and latent.steps")
+	}
+	if c.Shape.Coupling == byTurns && c.Latent.On {
+		r.Errorf("shape.coupling", "turns need voxels, not the numbers of an autoencoder (latent)")
 	}
 	if c.Shape.Width%c.Shape.Heads != 0 {
 		r.Errorf("shape.heads", "%d units do not split over %d heads", c.Shape.Width, c.Shape.Heads)

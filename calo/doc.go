@@ -20,9 +20,9 @@
 // keeps it: the count says how many voxels are filled, and their sum is the layer's energy to a float32 rounding.
 //
 // The energy network is one residual network for the whole energy vector, or a transformer that draws its numbers one after another or all
-// at once. The shape network is a vision transformer with adaLN-Zero over
-// patches of layers, sectors and rings; each token also gets the numbers of its own layers. Both are trained by Train, with a moving average
-// of their weights, and drawn from by Model.Generate:
+// at once. The shape network is a vision transformer with adaLN-Zero over patches of layers, sectors and rings; each token also gets the numbers
+// of its own layers. An autoencoder may stand between voxels and shape network. All are trained by Train, with a moving average of their
+// weights, and drawn from by Model.Generate; Model.Distill fits solvers of few evaluations:
 //
 //	t, err := calo.Train(ctx, calo.FileSource{File: f, Hi: f.N}, calo.Settings{Budget: 15 * time.Minute}, calo.TrainOptions{Dir: "shower", Clock: clock})
 //	err = t.Model.Generate(ctx, calo.LogUniform(1e3, 1e5, 10000, 1), calo.GenerateOptions{}, func(incident []float64, voxels []float32, layers []float64) error { ... })

@@ -120,9 +120,9 @@ type matching struct {
 	fill func(step uint64, rows []int32) []ad.Source[float32]
 }
 
-// newMatching compiles a program whose only loss is to be lowered on the rows used, judged on the rows held.
+// newMatching compiles a program whose losses' sum is to be lowered on the rows used, judged on the rows held.
 func newMatching(p *ad.Program[float32], pool *ad.Pool, used, held []int32, s matchSettings, fill func(uint64, []int32) []ad.Source[float32]) *matching {
-	m := &matching{matchSettings: s, ps: p.Params, pool: pool, held: held, fill: fill, loss: make([]float64, 1), rows: make([]int32, s.batch),
+	m := &matching{matchSettings: s, ps: p.Params, pool: pool, held: held, fill: fill, loss: make([]float64, p.Losses()), rows: make([]int32, s.batch),
 		order: order{key: rng.NewKey(s.seed, "order of showers"), rows: used}}
 	m.sh = ad.NewShards(m.ps, 4)
 	m.opt = nn.NewAdam(m.ps, m.sh, kernel.Best(), pool, s.adam)
@@ -132,10 +132,14 @@ func newMatching(p *ad.Program[float32], pool *ad.Pool, used, held []int32, s ma
 }
 
 func (m *matching) pass(step uint64, rows []int32, backward bool) float64 {
-	m.loss[0] = 0
+	clear(m.loss)
 	m.run = ad.Run[float32]{N: len(rows), Inputs: m.fill(step, rows), Backward: backward, Losses: m.loss}
 	m.exec.Run(&m.run)
-	return m.loss[0]
+	sum := 0.0
+	for _, l := range m.loss {
+		sum += l
+	}
+	return sum
 }
 
 // Step implements train.Task.

@@ -73,7 +73,7 @@ func (m *Model) Write(path string) error {
 			return err
 		}
 	}
-	for _, ps := range []*ad.Params[float32]{m.energyParams, m.shapeParams} {
+	for _, ps := range m.params() {
 		named := ps.Named()
 		for _, p := range ps.List {
 			f.Add(prefix(m, ps)+p.Name, named[p.Name], p.Rows, p.Cols)
@@ -82,11 +82,23 @@ func (m *Model) Write(path string) error {
 	return f.Write(path)
 }
 
-func prefix(m *Model, ps *ad.Params[float32]) string {
-	if ps == m.shapeParams {
-		return "shape."
+// params are the weights of all networks.
+func (m *Model) params() []*ad.Params[float32] {
+	all := []*ad.Params[float32]{m.energyParams, m.shapeParams}
+	if c, ok := m.codec.(*latent); ok {
+		all = append(all, c.net.ps)
 	}
-	return ""
+	return all
+}
+
+func prefix(m *Model, ps *ad.Params[float32]) string {
+	switch ps {
+	case m.shapeParams:
+		return "shape."
+	case m.energyParams:
+		return ""
+	}
+	return "autoencoder."
 }
 
 // ReadModel reads a model file. Errors match modelfile.ErrUnusable where the file is no sound model.
@@ -138,7 +150,7 @@ func decodeModel(f *modelfile.File) (*Model, error) {
 	if text, err = modelfile.Get[uint8](f, "codec", -1); err != nil {
 		return nil, err
 	}
-	if m.codec, err = Restore(m.Settings.Codec, g, text); err != nil {
+	if m.codec, err = m.restoreCodec(g, text); err != nil {
 		return nil, err
 	}
 	if err := m.Settings.check(); err != nil {
@@ -147,7 +159,7 @@ func decodeModel(f *modelfile.File) (*Model, error) {
 	if m.networks, err = newNetworks(m.codec, m.Settings); err != nil {
 		return nil, err
 	}
-	for _, ps := range []*ad.Params[float32]{m.energyParams, m.shapeParams} {
+	for _, ps := range m.params() {
 		named := map[string][]float32{}
 		for _, p := range ps.List {
 			if named[p.Name], err = modelfile.Get[float32](f, prefix(m, ps)+p.Name, p.Rows, p.Cols); err != nil {
@@ -159,4 +171,24 @@ func decodeModel(f *modelfile.File) (*Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// restoreCodec makes the codec from its description. An autoencoder has no weights yet.
+func (m *Model) restoreCodec(g *geometry.Geometry, text []byte) (Codec, error) {
+	if !m.Settings.Latent.On {
+		return Restore(m.Settings.Codec, g, text)
+	}
+	var s latentState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	inner, err := Restore(m.Settings.Codec, g, s.Energies)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newLatent(inner, m.Settings.Latent, m.Settings.Seed)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.restore(s)
 }

@@ -19,6 +19,7 @@ type Settings struct {
 	Codec  string // quantile, calodream, vit4hep; default quantile
 	Shape  TransformerSettings
 	Energy EnergySettings
+	Latent LatentSettings // of an autoencoder between voxels and shape network
 
 	EnergySteps, Steps int           // of both trainings; or
 	Budget             time.Duration // for both, an eighth of it for the energies; it is turned into steps once
@@ -118,6 +119,9 @@ func (s *Solving) resolve() {
 
 func (s Settings) resolve(c Codec) Settings {
 	s.Shape.resolve(c)
+	if s.Latent.On {
+		s.Latent.resolve()
+	}
 	s.Energy.resolve(c.Dims())
 	for _, d := range []struct {
 		field *int
@@ -178,6 +182,8 @@ func (s *Settings) check() error {
 		return fail("times %q: %s, %s are possible", s.Times, uniformTimes, logitNormal)
 	case s.Coupling != independent && s.Coupling != byTurns:
 		return fail("coupling %q: %s, %s are possible", s.Coupling, independent, byTurns)
+	case s.Coupling == byTurns && s.Latent.On:
+		return fail("coupling by turns needs voxels, not the numbers of an autoencoder")
 	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec == "calodream"):
 		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike (quantile, vit4hep)")
 	case s.Solving.Steps < 1 || s.Solving.Steps > 1<<20 || s.Solving.EnergySteps < 1 || s.Solving.EnergySteps > 1<<20:

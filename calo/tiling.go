@@ -14,6 +14,9 @@ type tiling struct {
 
 // defaultPatch is the published patch of datasets 2 and mini, and its like elsewhere.
 func defaultPatch(c Codec) [3]int {
+	if v, ok := c.(*latent); ok {
+		return [3]int{1, v.net.grid[1], 1}
+	}
 	layers, alpha, rings, uniform := c.Geometry().Uniform()
 	if !uniform {
 		if c.Dims().Shape != c.Geometry().Voxels() {
@@ -47,6 +50,9 @@ func newTiling(c Codec, patch [3]int) (*tiling, error) {
 		if p < 1 || p > g.Voxels()*5 {
 			return fail("numbers above 0 that divide the geometry are expected")
 		}
+	}
+	if v, ok := c.(*latent); ok {
+		return v.tiling(patch)
 	}
 	layers, alpha, rings, uniform := g.Uniform()
 	t := &tiling{patch: patch[0] * patch[1] * patch[2], layers: patch[0]}

@@ -22,7 +22,7 @@ import (
 
 // TrainOptions say how a training runs, not what it results in.
 type TrainOptions struct {
-	Dir        string // run folder: model.hmm, and checkpoints in energies and shapes; "" keeps nothing on disk
+	Dir        string // run folder: model.hmm, and checkpoints in energies, shapes and autoencoder; "" keeps nothing on disk
 	Threads    int
 	Force      bool // start over where a run is
 	Version    string
@@ -37,7 +37,14 @@ type Trained struct {
 	Model            *Model
 	Path             string // of the model file
 	Energies, Shapes *train.Result
+	Latent           *train.Result // of an autoencoder, nil without one
 }
+
+// Shares of a budget.
+const (
+	energyPart = 0.125
+	latentPart = 0.2
+)
 
 // evaluations is the number of looks at the held-out showers in a training.
 const evaluations = 20
@@ -57,8 +64,8 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	if !slices.Contains(Codecs(), s.Codec) {
 		return nil, fmt.Errorf("calo: could not find codec %q: there are %v: %w", s.Codec, Codecs(), ErrSettings)
 	}
-	if (s.Steps == 0 || s.EnergySteps == 0) && (s.Budget == 0 || o.Clock == nil) {
-		return nil, fmt.Errorf("calo: could not plan the training: neither the steps of both networks nor a time: %w", ErrSettings)
+	if (s.Steps == 0 || s.EnergySteps == 0 || s.Latent.On && s.Latent.Steps == 0) && (s.Budget == 0 || o.Clock == nil) {
+		return nil, fmt.Errorf("calo: could not plan the training: neither the steps of all networks nor a time: %w", ErrSettings)
 	}
 	st, err := newStore(src)
 	if err != nil {
@@ -76,6 +83,13 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	c, err := Fit(s.Codec, first{src, used}, s.Seed)
 	if err != nil {
 		return nil, err
+	}
+	var inner *latent
+	if s.Latent.On {
+		if inner, err = newLatent(c, s.Latent, s.Seed); err != nil {
+			return nil, err
+		}
+		c = inner
 	}
 	s = s.resolve(c)
 	if err := s.check(); err != nil {
@@ -125,13 +139,22 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 		mt.finish()
 		return r, nil
 	}
-	const energyPart = 0.125
+	shapePart := 1 - energyPart
+	if inner != nil {
+		mt := latentMatching(inner, st, pool, s.Turns == "on", rows[:used], rows[used:], matchSettings{batch: s.Latent.Batch, rate: s.Latent.Rate, adam: adam, seed: s.Seed})
+		if out.Latent, err = run("autoencoder", latentPart, s.Latent.Steps, mt); err != nil {
+			return nil, err
+		}
+		inner.standardise(st, rows[:min(used, latentNumbers)], s.Seed)
+		shapePart -= latentPart
+		m.Settings.Latent.Steps = out.Latent.Planned
+	}
 	mt := energyMatching(c, st, m.energy, m.energyParams, pool, rows[:used], rows[used:], matchSettings{batch: s.EnergyBatch, rate: s.EnergyRate, adam: adam, seed: s.Seed, times: s.Times})
 	if out.Energies, err = run("energies", energyPart, s.EnergySteps, mt); err != nil {
 		return nil, err
 	}
 	mt = shapeMatching(c, st, m.shape, m.shapeParams, pool, s.Turns == "on", rows[:used], rows[used:], matchSettings{batch: s.Batch, rate: s.Rate, adam: adam, seed: s.Seed, times: s.Times, coupling: s.Coupling})
-	if out.Shapes, err = run("shapes", 1-energyPart, s.Steps, mt); err != nil {
+	if out.Shapes, err = run("shapes", shapePart, s.Steps, mt); err != nil {
 		return nil, err
 	}
 	m.Settings.Budget, m.Settings.EnergySteps, m.Settings.Steps = 0, out.Energies.Planned, out.Shapes.Planned

@@ -130,7 +130,7 @@ type logistic[T kernel.Float] struct {
 	slot    int
 }
 
-// LogisticLoss records Σ_i w_i·(softplus(s_i) − y_i·s_i) for scores s and labels y in [0,1], one unit a row.
+// LogisticLoss records Σ_i w_i·(softplus(s_i) − y_i·s_i) for scores s, labels y in [0,1] and weights w of one shape.
 func (p *Program[T]) LogisticLoss(s, y, w Tensor) int {
 	o := &logistic[T]{s: s, y: y, w: w, slot: p.Loss()}
 	p.Add(o)

@@ -66,6 +66,18 @@ var operations = []struct {
 		kv := b.Input(10, 9)
 		return b.P.Attention(b.Input(4, 7).All(), kv.Part(0, 4), kv.Part(4, 10), 2, true)
 	}},
+	{"neighbours", func(b *adtest.Builder) ad.Tensor {
+		return b.P.Neighbours(b.Input(3, 5), [][]int32{{0, 1, -1}, {4, 0, 2}, {-1, -1, 3}, {3, 3, 3}})
+	}},
+	{"gaussian sample", func(b *adtest.Builder) ad.Tensor {
+		x := b.Input(7, 5)
+		return b.P.GaussianSample(x.Part(1, 4), x.Part(4, 7), b.Input(3, 5))
+	}},
+	{"gaussian divergence", func(b *adtest.Builder) ad.Tensor {
+		x := b.Input(6, 5)
+		b.P.GaussianKL(x.Part(0, 3), x.Part(3, 6), b.Fixed(1, 5))
+		return ad.Tensor{}
+	}},
 	{"squared error", func(b *adtest.Builder) ad.Tensor {
 		b.P.SquaredError(b.Input(3, 4), b.Input(3, 4), b.Fixed(1, 4))
 		return ad.Tensor{}
