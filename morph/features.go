@@ -254,10 +254,10 @@ func (h *hurdle) shares(t *physics.Table, lo, hi int, d Domain) ([]float64, erro
 }
 
 // above maps the tail's value u to the mixed distribution of atom share p; exact inverse below.
-func above(u, p float64) (z, logSlope float64) {
+func above(u, p float64) (z, slope float64) {
 	if u > farTail {
 		z, _ = above(farTail, p)
-		return z + u - farTail, 0
+		return z + u - farTail, 1
 	}
 	if u > 0 { // the smaller probability carries the precision
 		q := (1 - p) * normalCDF(-u)
@@ -265,13 +265,13 @@ func above(u, p float64) (z, logSlope float64) {
 	} else {
 		z = normalQuantile(p + (1-p)*normalCDF(u))
 	}
-	return z, math.Log1p(-p) + (z*z-u*u)/2
+	return z, (1 - p) * math.Exp((z*z-u*u)/2)
 }
 
-func below(z, p float64) (u, logSlope float64) {
+func below(z, p float64) (u, slope float64) {
 	top, _ := above(farTail, p)
 	if z > top {
-		return farTail + z - top, 0
+		return farTail + z - top, 1
 	}
 	q := normalCDF(-z) / (1 - p)
 	if q < 0.5 {
@@ -279,22 +279,22 @@ func below(z, p float64) (u, logSlope float64) {
 	} else {
 		u = normalQuantile(max((normalCDF(z)-p)/(1-p), 1e-300))
 	}
-	return u, math.Log1p(-p) + (z*z-u*u)/2
+	return u, (1 - p) * math.Exp((z*z-u*u)/2)
 }
 
 // squeeze bends the tail of a feature with atoms so that it stays above -band: u' = -b + softplus(2(u+b))/2.
-func squeeze(u float64) (v, logSlope float64) {
+func squeeze(u float64) (v, slope float64) {
 	t := 2 * (u + band)
-	return -band + softplus(t)/2, -softplus(-t)
+	return -band + softplus(t)/2, 1 / (1 + math.Exp(-t))
 }
 
-func unsqueeze(v float64) (u, logSlope float64) {
+func unsqueeze(v float64) (u, slope float64) {
 	s := max(2*(v+band), 1e-300)
 	t := s
 	if s < 40 {
 		t = math.Log(math.Expm1(s))
 	}
-	return t/2 - band, -softplus(-t)
+	return t/2 - band, 1 / (1 + math.Exp(-t))
 }
 
 func softplus(t float64) float64 {
@@ -305,18 +305,18 @@ func softplus(t float64) float64 {
 }
 
 // encodeTail takes a tail value, spread over its cell, to model space.
-func (f *feature) encodeTail(x, p float64) (z, logSlope float64) {
-	z, logSlope = f.Tail.forward(x)
-	var l float64
+func (f *feature) encodeTail(x, p float64) (z, slope float64) {
+	z, slope = f.Tail.forward(x)
+	s := 1.0
 	switch {
 	case f.Hurdle != nil:
-		z, l = above(z, p)
+		z, s = above(z, p)
 	case len(f.Atoms) > 0:
-		z, l = squeeze(z)
+		z, s = squeeze(z)
 	}
-	logSlope += l
-	z, l = f.Final.forward(z)
-	return z, logSlope + l
+	slope *= s
+	z, s = f.Final.forward(z)
+	return z, slope * s
 }
 
 // encodeAtom draws the model value of atom k: a bell around the middle of its band, or a rank below the atom's share.
@@ -348,23 +348,23 @@ func (f *feature) atomAt(z, p float64) int {
 	return min(int((-z-band)/(2*band)), len(f.Atoms)-1)
 }
 
-// decode returns the physical value before it is put on its grid, and log dz/dx; +Inf for an atom, which doesn't move.
-func (f *feature) decode(z, p float64) (x, logSlope float64) {
+// decode returns the physical value before it is put on its grid, and dz/dx; +Inf for an atom, which doesn't move.
+func (f *feature) decode(z, p float64) (x, slope float64) {
 	z = min(max(z, -1e6), 1e6)
-	z, logSlope = f.Final.inverse(z)
+	z, slope = f.Final.inverse(z)
 	if k := f.atomAt(z, p); k >= 0 {
 		return f.Atoms[k], math.Inf(1)
 	}
-	var l float64
+	s := 1.0
 	switch {
 	case f.Hurdle != nil:
-		z, l = below(z, p)
+		z, s = below(z, p)
 	case len(f.Atoms) > 0:
-		z, l = unsqueeze(z)
+		z, s = unsqueeze(z)
 	}
-	logSlope += l
-	x, l = f.Tail.inverse(z)
-	return x, logSlope + l
+	slope *= s
+	x, s = f.Tail.inverse(z)
+	return x, slope * s
 }
 
 // finish puts a decoded value on the grid and inside its range.
@@ -491,8 +491,8 @@ func share(p []float64, i int) float64 {
 	return p[i]
 }
 
-// each calls f for every row and feature with its model value and log dz/dx (0 for what is not a tail).
-func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f func(row, col int, c class, z, logSlope float64)) error {
+// each calls f for every row and feature with its model value and dz/dx (1 for what is not a tail).
+func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f func(row, col int, c class, z, slope float64)) error {
 	cols, err := e.columns(t)
 	if err != nil {
 		return err
@@ -507,18 +507,18 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 		for i := lo; i < hi; i++ {
 			x := cols[j][i]
 			c, k := ft.classify(x)
-			var z, l float64
+			z, slope := 0.0, 1.0
 			switch c {
 			case tail:
 				if ft.Grid.active() {
 					x = ft.Grid.spread(x, dr.grid.Uniform(keys[i]))
 				}
-				z, l = ft.encodeTail(x, share(p, i-lo))
+				z, slope = ft.encodeTail(x, share(p, i-lo))
 			case atom:
 				s := dr.atom.At(keys[i])
 				z = ft.encodeAtom(k, share(p, i-lo), &s)
 			}
-			f(i-lo, j, c, z, l)
+			f(i-lo, j, c, z, slope)
 		}
 	}
 	return nil
@@ -548,7 +548,7 @@ func (e *Encoder) Encode(t *physics.Table, lo, hi int, keys []uint64, d Domain, 
 // physical units. Atoms and sentinels count 0.
 func (e *Encoder) LogJac(t *physics.Table, lo, hi int, keys []uint64, d Domain, dst []float64) error {
 	clear(dst[:hi-lo])
-	return e.each(t, lo, hi, keys, d, func(row, _ int, _ class, _, logSlope float64) { dst[row] += logSlope })
+	return e.each(t, lo, hi, keys, d, func(row, _ int, _ class, _, slope float64) { dst[row] += math.Log(slope) })
 }
 
 // Decode takes z (hi-lo, Dim) back to physical values: out[feature][row]. orig is the table that was encoded; rows of
@@ -590,13 +590,13 @@ func (e *Encoder) DecodeGrad(z []float32, orig *physics.Table, lo, hi int, d Dom
 			return err
 		}
 		for i := range hi - lo {
-			v, l := f.decode(float64(z[i*n+j]), share(p, i))
+			v, slope := f.decode(float64(z[i*n+j]), share(p, i))
 			x[j][i] = min(max(v, f.Floor), f.Hi)
 			if f.Atoms.holds(v) {
 				x[j][i] = v
 			}
 			if dx != nil {
-				dx[j][i] = math.Exp(-l)
+				dx[j][i] = 1 / slope
 			}
 		}
 	}

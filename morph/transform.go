@@ -10,10 +10,10 @@ import (
 // A transform is one smooth, strictly increasing step of a feature's way into model space. It is fitted once and then
 // constant; its fields are stored as JSON. All of it runs in float64.
 type transform interface {
-	// forward returns the value and the logarithm of the slope. Values outside the domain are treated as its edge.
-	forward(x float64) (u, logSlope float64)
-	// inverse is exact; logSlope is that of forward at the point it returns.
-	inverse(u float64) (x, logSlope float64)
+	// forward returns the value and the slope du/dx. Values outside the domain are treated as its edge.
+	forward(x float64) (u, slope float64)
+	// inverse is exact; slope is that of forward at the point it returns.
+	inverse(u float64) (x, slope float64)
 	// inside reports whether x is in the domain.
 	inside(x float64) bool
 }
@@ -31,22 +31,24 @@ var transforms = map[string]func() transform{
 // A chain runs steps one after another.
 type chain []transform
 
-func (c chain) forward(x float64) (u, logSlope float64) {
+func (c chain) forward(x float64) (u, slope float64) {
+	slope = 1
 	for _, t := range c {
-		var l float64
-		x, l = t.forward(x)
-		logSlope += l
+		var s float64
+		x, s = t.forward(x)
+		slope *= s
 	}
-	return x, logSlope
+	return x, slope
 }
 
-func (c chain) inverse(u float64) (x, logSlope float64) {
+func (c chain) inverse(u float64) (x, slope float64) {
+	slope = 1
 	for i := len(c) - 1; i >= 0; i-- {
-		var l float64
-		u, l = c[i].inverse(u)
-		logSlope += l
+		var s float64
+		u, s = c[i].inverse(u)
+		slope *= s
 	}
-	return u, logSlope
+	return u, slope
 }
 
 func (c chain) inside(x float64) bool {
@@ -137,7 +139,7 @@ func mod(x, p float64) float64 {
 	return r
 }
 
-func (s *shiftStep) forward(x float64) (float64, float64) { return mod(x-s.Cut, s.Period), 0 }
+func (s *shiftStep) forward(x float64) (float64, float64) { return mod(x-s.Cut, s.Period), 1 }
 
 // inverse restores into (Origin, Origin+Period].
 func (s *shiftStep) inverse(u float64) (float64, float64) {
@@ -147,7 +149,7 @@ func (s *shiftStep) inverse(u float64) (float64, float64) {
 	} else if x <= s.Origin {
 		x += s.Period
 	}
-	return x, 0
+	return x, 1
 }
 
 func (s *shiftStep) inside(x float64) bool { return true }
@@ -172,10 +174,10 @@ func (g *gapStep) forward(x float64) (float64, float64) {
 		case x >= hi:
 			removed += hi - lo
 		case x > lo:
-			return lo - removed, 0
+			return lo - removed, 1
 		}
 	}
-	return x - removed, 0
+	return x - removed, 1
 }
 
 func (g *gapStep) inverse(u float64) (float64, float64) {
@@ -185,7 +187,7 @@ func (g *gapStep) inverse(u float64) (float64, float64) {
 		}
 		u += g.Edges[i+1] - g.Edges[i]
 	}
-	return u, 0
+	return u, 1
 }
 
 func (g *gapStep) inside(x float64) bool {
@@ -211,13 +213,13 @@ func (l *logStep) check() error {
 }
 
 func (l *logStep) forward(x float64) (float64, float64) {
-	u := math.Log(max(x-l.Min, 0) + l.S)
-	return u, -u
+	v := max(x-l.Min, 0) + l.S
+	return math.Log(v), 1 / v
 }
 
 func (l *logStep) inverse(u float64) (float64, float64) {
-	u = min(u, 300)
-	return max(math.Exp(u)-l.S, 0) + l.Min, -u
+	v := math.Exp(min(u, 300))
+	return max(v-l.S, 0) + l.Min, 1 / v
 }
 
 func (l *logStep) inside(x float64) bool { return x >= l.Min }
@@ -242,8 +244,7 @@ func (l *logitStep) forward(x float64) (float64, float64) {
 	w := l.B - l.A
 	x = min(max(x, l.A), l.B)
 	t, r := edge+(1-2*edge)*((x-l.A)/w), edge+(1-2*edge)*((l.B-x)/w) // r = 1-t without cancellation
-	lt, lr := math.Log(t), math.Log(r)
-	return lt - lr, math.Log(1-2*edge) - math.Log(w) - lt - lr
+	return math.Log(t) - math.Log(r), (1 - 2*edge) / (w * t * r)
 }
 
 func (l *logitStep) inverse(u float64) (float64, float64) {
@@ -256,7 +257,7 @@ func (l *logitStep) inverse(u float64) (float64, float64) {
 		x = l.B - w*part
 	}
 	small = max(small, edge)
-	return x, math.Log(1-2*edge) - math.Log(w) - math.Log(small) - math.Log1p(-small)
+	return x, (1 - 2*edge) / (w * small * (1 - small))
 }
 
 func (l *logitStep) inside(x float64) bool { return x >= l.A && x <= l.B }
@@ -275,9 +276,9 @@ func (a *affineStep) check() error {
 }
 
 func (a *affineStep) forward(x float64) (float64, float64) {
-	return (x - a.Mean) / a.SD, -math.Log(a.SD)
+	return (x - a.Mean) / a.SD, 1 / a.SD
 }
-func (a *affineStep) inverse(u float64) (float64, float64) { return u*a.SD + a.Mean, -math.Log(a.SD) }
+func (a *affineStep) inverse(u float64) (float64, float64) { return u*a.SD + a.Mean, 1 / a.SD }
 func (a *affineStep) inside(float64) bool                  { return true }
 
 // gaussStep maps a distribution to a standard normal one: a monotone rational-quadratic spline through the knots
@@ -305,31 +306,31 @@ func (g *gaussStep) forward(x float64) (float64, float64) {
 	n := len(g.X) - 1
 	switch {
 	case !(x > g.X[0]):
-		return g.Y[0] + (x-g.X[0])*g.D[0], math.Log(g.D[0])
+		return g.Y[0] + (x-g.X[0])*g.D[0], g.D[0]
 	case x >= g.X[n]:
-		return g.Y[n] + (x-g.X[n])*g.D[n], math.Log(g.D[n])
+		return g.Y[n] + (x-g.X[n])*g.D[n], g.D[n]
 	}
 	k := sort.SearchFloat64s(g.X, x) - 1
 	return g.at(k, (x-g.X[k])/(g.X[k+1]-g.X[k]))
 }
 
 // at evaluates bin k at the fraction z of its width.
-func (g *gaussStep) at(k int, z float64) (y, logSlope float64) {
+func (g *gaussStep) at(k int, z float64) (y, slope float64) {
 	h := g.Y[k+1] - g.Y[k]
 	s := h / (g.X[k+1] - g.X[k])
 	d0, d1 := g.D[k], g.D[k+1]
 	r := 1 - z
 	den := s + (d0+d1-2*s)*z*r
-	return g.Y[k] + h*z*(s*z+d0*r)/den, math.Log(s * s * (2*s*z*r + d0*r*r + d1*z*z) / (den * den))
+	return g.Y[k] + h*z*(s*z+d0*r)/den, s * s * (2*s*z*r + d0*r*r + d1*z*z) / (den * den)
 }
 
 func (g *gaussStep) inverse(u float64) (float64, float64) {
 	n := len(g.Y) - 1
 	switch {
 	case !(u > g.Y[0]):
-		return g.X[0] + (u-g.Y[0])/g.D[0], math.Log(g.D[0])
+		return g.X[0] + (u-g.Y[0])/g.D[0], g.D[0]
 	case u >= g.Y[n]:
-		return g.X[n] + (u-g.Y[n])/g.D[n], math.Log(g.D[n])
+		return g.X[n] + (u-g.Y[n])/g.D[n], g.D[n]
 	}
 	k := sort.SearchFloat64s(g.Y, u) - 1
 	w, h := g.X[k+1]-g.X[k], g.Y[k+1]-g.Y[k]
@@ -340,10 +341,10 @@ func (g *gaussStep) inverse(u float64) (float64, float64) {
 	b := h*d0 - r*(d0+d1-2*s)
 	c := -s * r
 	z := min(max(2*c/(-b-math.Sqrt(max(0, b*b-4*a*c))), 0), 1)
-	y, l := g.at(k, z)
-	z = min(max(z-(y-u)/(math.Exp(l)*w), 0), 1) // one Newton step takes the rounding out
-	_, l = g.at(k, z)
-	return g.X[k] + z*w, l
+	y, slope := g.at(k, z)
+	z = min(max(z-(y-u)/(slope*w), 0), 1) // one Newton step takes the rounding out
+	_, slope = g.at(k, z)
+	return g.X[k] + z*w, slope
 }
 
 func (g *gaussStep) inside(float64) bool { return true }
