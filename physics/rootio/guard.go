@@ -249,22 +249,32 @@ func (g *guard) start(path string) error {
 	return nil
 }
 
-// wait takes the next frame, or kills the child when it takes too long.
+// patience is how many times its limit a child may take that waits for a disk or a busy machine and not for itself.
+const patience = 10
+
+// wait takes the next frame, or kills the child when it works on it for too long: half of d in processor time, or patience times d.
 func (g *guard) wait(path string, d time.Duration) (reply, error) {
-	t := time.NewTimer(d)
+	t := time.NewTicker(d)
 	defer t.Stop()
-	select {
-	case rep, ok := <-g.replies:
-		if ok && rep.err == nil {
-			return rep, nil
+	begun, known := cpuTime(g.cmd.Process.Pid)
+	for round := 1; ; round++ {
+		select {
+		case rep, ok := <-g.replies:
+			if ok && rep.err == nil {
+				return rep, nil
+			}
+			return rep, g.died(path, rep.err)
+		case <-t.C:
+			used, still := cpuTime(g.cmd.Process.Pid)
+			if known && still && used-begun < d/2 && round < patience {
+				continue
+			}
+			g.kill()
+			return reply{}, &Error{Op: "read", File: path, Kind: ErrCorrupt, Why: fmt.Sprintf("the reader gave nothing for %v", time.Duration(round)*d), Hint: "file damaged?"}
+		case <-g.ctx.Done():
+			g.kill()
+			return reply{}, context.Cause(g.ctx)
 		}
-		return rep, g.died(path, rep.err)
-	case <-t.C:
-		g.kill()
-		return reply{}, &Error{Op: "read", File: path, Kind: ErrCorrupt, Why: fmt.Sprintf("the reader gave nothing for %v", d), Hint: "file damaged?"}
-	case <-g.ctx.Done():
-		g.kill()
-		return reply{}, context.Cause(g.ctx)
 	}
 }
 

@@ -222,3 +222,19 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestProcessorTimeOfAProcess(t *testing.T) {
+	begun, known := cpuTime(os.Getpid())
+	if !known {
+		t.Skip("processor times of processes can't be told here")
+	}
+	for start := time.Now(); time.Since(start) < 10*time.Second; {
+		for s := 0; s < 1<<20; s++ {
+			_ = s * s
+		}
+		if used, _ := cpuTime(os.Getpid()); used-begun >= 50*time.Millisecond {
+			return
+		}
+	}
+	t.Error("10 s of work are no processor time")
+}
