@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"hepmorph/calo/geometry"
+	"hepmorph/validation/metric"
 	"hepmorph/validation/plot"
 )
 
@@ -77,64 +79,102 @@ func TestMeasureIsTheSameInBlocksAndOnAnyThreads(t *testing.T) {
 	}
 }
 
-// The same definitions in numpy and jetnet: testdata/golden.py.
+// TestGoldens compares with the same definitions in numpy, scikit-learn and jetnet (testdata/golden.py), on distorted and on generated showers.
 func TestGoldens(t *testing.T) {
 	b, err := os.ReadFile("testdata/golden.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want struct {
-		Separation map[string]float64
-		Sums       []float64 // of the columns of the high-level features
-		First      []float64 // shower 0
-		FPD, KPD   [2]float64
+	type golden struct {
+		Separation  map[string]float64
+		Sums        []float64 // of the columns of the high-level features
+		First       []float64 // shower 0
+		FPD, KPD    [2]float64
+		Calibration struct {
+			AUC, JSD    float64
+			Probability []float64 // of the first showers of odd number
+		}
 	}
+	var want struct{ Distorted, Generated golden }
 	if err := json.Unmarshal(b, &want); err != nil {
 		t.Fatal(err)
 	}
-	ref, gen := load(t, "showers/mini_reference.h5", 1000), load(t, "showers/mini_train.h5", 1000)
-	// a distortion with a seen effect: ring 0 loses a tenth, which ring 2 gets
-	for i := range gen.Len() {
-		v := gen.Shower(i)
+	ref, distorted := load(t, "showers/mini_reference.h5", 1000), load(t, "showers/mini_train.h5", 1000)
+	for i := range distorted.Len() { // ring 0 loses a tenth, which ring 2 gets
+		v := distorted.Shower(i)
 		for k := 0; k < len(v); k += 9 {
 			d := v[k] * 0.1
 			v[k] -= d
 			v[k+2] += d
 		}
 	}
-	e := &Evaluation{}
-	for f, src := range map[**Features]Source{&e.Reference: ref, &e.Generated: gen} {
-		if *f, err = Measure(src, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx := context.Background()
-	v := evaluator{e: e, n: 1000, s: EvaluateSettings{Seed: 1}, of: [3]sample{{e.Reference, ref}, {e.Generated, gen}, {e.Reference, ref}}}
-	if err := errors.Join(v.spectrum(ctx), v.separations(ctx), v.distances(ctx)); err != nil {
+	f, err := geometry.Open(context.Background(), "testdata/generated.h5", nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for group, w := range want.Separation {
-		m := e.Find("separation", "official", group)
-		if m == nil || math.Abs(m.Value-w) > 1e-6+1e-4*w {
-			t.Errorf("separation of %s: %+v, want %v", group, m, w)
-		}
-	}
-	cols := e.Reference.HighLevel()
-	for i, c := range cols {
-		sum := 0.0
-		for _, x := range c {
-			sum += x
-		}
-		if math.Abs(sum-want.Sums[i]) > 1e-6*(1+math.Abs(want.Sums[i])) || math.Abs(c[0]-want.First[i]) > 1e-7*(1+math.Abs(c[0])) {
-			t.Errorf("column %d: sum %v, want %v; first %v, want %v", i, sum, want.Sums[i], c[0], want.First[i])
-		}
-	}
-	// other random numbers, so within the errors of the Python values
-	if m := e.Find("fpd", "jetnet", "high-level features"); math.Abs(m.Value-want.FPD[0]) > 4*want.FPD[1]+0.1*want.FPD[0] {
-		t.Errorf("FPD %v ± %v, want %v", m.Value, m.SD, want.FPD)
-	}
-	if m := e.Find("kpd", "jetnet", "high-level features"); math.Abs(m.Value-want.KPD[0]) > 4*(want.KPD[1]+m.SD) {
-		t.Errorf("KPD %v ± %v, want %v", m.Value, m.SD, want.KPD)
+	defer f.Close()
+	for _, c := range []struct {
+		name     string
+		ref, gen Source
+		want     golden
+	}{{"distorted", ref, distorted, want.Distorted}, {"generated", ref.Slice(0, int(f.N)), FileSource{File: f, Hi: f.N}, want.Generated}} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Measure(c.ref, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := Measure(c.gen, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx := context.Background()
+			v := evaluator{e: &Evaluation{Reference: r}, n: r.N, of: [3]sample{{r, c.ref}, {g, c.gen}, {r, c.ref}}}
+			if err := errors.Join(v.spectrum(ctx), v.separations(ctx)); err != nil {
+				t.Fatal(err)
+			}
+			for group, w := range c.want.Separation {
+				m := v.e.Find("separation", "official", group)
+				if m == nil || math.Abs(m.Value-w) > 1e-6+1e-4*w {
+					t.Errorf("separation of %s: %+v, want %v", group, m, w)
+				}
+			}
+			ref, gen := r.HighLevel(), g.HighLevel()
+			for i, col := range gen {
+				sum := 0.0
+				for _, x := range col {
+					sum += x
+				}
+				if w := c.want; math.Abs(sum-w.Sums[i]) > 1e-6*(1+math.Abs(w.Sums[i])) || math.Abs(col[0]-w.First[i]) > 1e-7*(1+math.Abs(col[0])) {
+					t.Errorf("column %d: sum %v, want %v; first %v, want %v", i, sum, w.Sums[i], col[0], w.First[i])
+				}
+			}
+			// other random numbers, so within the errors of both
+			set := metric.PhysicsSettings{Min: int(r.N) / 2, Max: int(r.N), Points: 10, Draws: 15, Batches: 40, Rows: int(r.N), Seed: 1}
+			if x, sd, err := metric.FPD(ref, gen, set); err != nil || math.Abs(x-c.want.FPD[0]) > 3*math.Hypot(sd, c.want.FPD[1]) {
+				t.Errorf("FPD %v ± %v, want %v: %v", x, sd, c.want.FPD, err)
+			}
+			if x, sd, err := metric.KPD(ref, gen, set); err != nil || math.Abs(x-c.want.KPD[0]) > 3*math.Hypot(sd, c.want.KPD[1])/math.Sqrt(40/1.57) {
+				t.Errorf("KPD %v ± %v, want %v: %v", x, sd, c.want.KPD, err) // the error of a median of 40
+			}
+			var half [2][2][]float64 // of even and odd showers
+			for side, f := range []*Features{r, g} {
+				for i, x := range f.CentreR[4] {
+					half[i%2][side] = append(half[i%2][side], x-0.01*f.Layer[3][i]/f.Incident[i])
+				}
+			}
+			k, odd := calibrate(half[0]), half[1]
+			for i, w := range c.want.Calibration.Probability {
+				if p := min(max(k.At(odd[1][i]), 1e-6), 1-1e-6); math.Abs(p-w) > 1e-6 {
+					t.Errorf("shower %d: calibrated to %v, want %v", 2*i+1, p, w)
+				}
+			}
+			if x := metric.AUC(odd[0], nil, odd[1], nil); math.Abs(x-c.want.Calibration.AUC) > 1e-9 {
+				t.Errorf("AUC %v, want %v", x, c.want.Calibration.AUC)
+			}
+			if x := metric.JensenShannon(k, odd[0], odd[1]); math.Abs(x-c.want.Calibration.JSD) > 1e-6 {
+				t.Errorf("divergence %v, want %v", x, c.want.Calibration.JSD)
+			}
+		})
 	}
 }
 
