@@ -14,9 +14,10 @@ type VelocitySettings struct {
 	Name        string // prefix of the parameters' names; default "velocity"
 	Features    int
 	Context     int
-	Hidden      int // units; default 256
-	Blocks      int // residual layers; default 3
-	Frequencies int // pairs sin, cos of 2πkt beside t itself; default 8
+	Hidden      int  // units; default 256
+	Blocks      int  // residual layers; default 3
+	Frequencies int  // pairs sin, cos of 2πkt beside t itself; default 8
+	Mean        bool // learns the mean velocity between two times
 	Seed        uint64
 }
 
@@ -67,7 +68,20 @@ func NewVelocityNet[T Float](ps *Params[T], s VelocitySettings) (*VelocityNet[T]
 }
 
 // TimeWidth is the number of time features.
-func (v *VelocityNet[T]) TimeWidth() int { return 2*v.Frequencies + 1 }
+func (v *VelocityNet[T]) TimeWidth() int {
+	if v.Mean {
+		return 2 * (2*v.Frequencies + 1)
+	}
+	return 2*v.Frequencies + 1
+}
+
+// meanFeatures writes those of a time t and of the time from there to s; s does not matter to a network without Mean.
+func (v *VelocityNet[T]) meanFeatures(dst []T, t, s float64) {
+	timeFeatures(dst, t, v.Frequencies)
+	if v.Mean {
+		timeFeatures(dst[2*v.Frequencies+1:], s-t, v.Frequencies)
+	}
+}
 
 // timeFeatures writes t and the sines and cosines of 2πkt.
 func timeFeatures[T Float](dst []T, t float64, frequencies int) {
@@ -191,10 +205,13 @@ func (f *Field[T]) fill(dst []T, first, n int) {
 	}
 }
 
-// Velocity writes the network's output.
-func (f *Field[T]) Velocity(v, x []T, n int, t float64) {
+// Velocity writes the network's velocity at time t.
+func (f *Field[T]) Velocity(v, x []T, n int, t float64) { f.Mean(v, x, n, t, t) }
+
+// Mean writes the network's mean velocity between t and s, which it must have learned.
+func (f *Field[T]) Mean(v, x []T, n int, t, s float64) {
 	f.x = x
-	timeFeatures(f.time, t, f.net.Frequencies)
+	f.net.meanFeatures(f.time, t, s)
 	f.in[1].Data = f.C
 	f.sink[0] = ad.Sink[T]{Tensor: f.out, Data: v}
 	f.run = ad.Run[T]{N: n, Inputs: f.in[:1], Outputs: f.sink[:]}
