@@ -177,7 +177,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	}
 	if err != nil {
 		if errors.Is(err, rootio.ErrColumns) || errors.Is(err, physics.ErrExpr) {
-			return nil, fmt.Errorf("morph: could not apply the model to %q: %w: %w", in[0], ErrColumns, misfit(m.cfg, in[0], branches, err))
+			return nil, fmt.Errorf("morph: could not apply the model to %q: %w: %w", in[0], ErrColumns, misfit(m.cfg, sample, in[0], branches, err))
 		}
 		return nil, err
 	}

@@ -138,8 +138,34 @@ func (c *Config) SameUnits(simulation, data *Events) error {
 	return nil
 }
 
-// misfit says what to do about a column that a file has not.
-func misfit(cfg *Config, file string, branches []rootio.Branch, err error) error {
+// missing lists the branches that the expressions of a sample need and a tree has not.
+func (c *Config) missing(s physics.Sample, branches []rootio.Branch) []string {
+	define := map[string]string{}
+	for _, d := range s.Define {
+		define[d.Name] = d.Expr
+	}
+	exprs := append([]string{s.Weight}, s.Select...)
+	for _, col := range c.Columns() {
+		exprs = append(exprs, col.Expr)
+	}
+	var out []string
+	for _, e := range exprs {
+		e, err := inline(e, define)
+		if err != nil || e == "" {
+			continue
+		}
+		var x *physics.ExprError
+		_, err = physics.Prepare(branches, physics.Sample{Row: s.Row}, []physics.Column{{Name: "a value", Expr: e}})
+		if !errors.As(err, &x) || x.Want == "" || slices.Contains(out, x.Want) || slices.ContainsFunc(branches, func(b rootio.Branch) bool { return b.Name == x.Want }) {
+			continue
+		}
+		out = append(out, x.Want)
+	}
+	return out
+}
+
+// misfit says what to do about columns that a file has not.
+func misfit(cfg *Config, s physics.Sample, file string, branches []rootio.Branch, err error) error {
 	want := ""
 	var x *physics.ExprError
 	var r *rootio.Error
@@ -167,6 +193,15 @@ func misfit(cfg *Config, file string, branches []rootio.Branch, err error) error
 	near := ""
 	if n := rootio.Nearest(want, names, 3); len(n) > 0 && (x == nil || len(x.Have) == 0) {
 		near = ", but " + strings.Join(n, ", ")
+	}
+	also := slices.DeleteFunc(cfg.missing(s, branches), func(m string) bool { return m == want })
+	for i, m := range also {
+		if n := rootio.Nearest(m, names, 2); len(n) > 0 {
+			also[i] += " (nearest: " + strings.Join(n, ", ") + ")"
+		}
+	}
+	if len(also) > 0 {
+		near += "; it lacks too " + strings.Join(also, ", ")
 	}
 	return fmt.Errorf("%w (there is no %q%s: use the names of the file; hepmorph morph init %s proposes a config)", err, want, near, file)
 }

@@ -188,7 +188,7 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 		l, err := c.lay(branches, s)
 		chain.Close()
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", files[0], misfit(c, files[0], branches, err))
+			return nil, nil, fmt.Errorf("%s: %w", files[0], misfit(c, s, files[0], branches, err))
 		}
 		if first == nil {
 			first = l
@@ -200,7 +200,7 @@ func (c *Config) load(ctx context.Context, d Domain, read rootio.Options) (*Even
 		}
 		t, flow, err := physics.Load(ctx, s, l.columns)
 		if err != nil {
-			return nil, nil, misfit(c, files[0], branches, err)
+			return nil, nil, misfit(c, s, files[0], branches, err)
 		}
 		if d == Data {
 			if t, err = c.closeEyes(t, flow); err != nil {

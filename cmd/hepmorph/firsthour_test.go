@@ -103,6 +103,20 @@ func TestApplyNamesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// A NanoAOD of another version has other branches: the message lists all that are missing, and which are near.
+func TestApplyToAnotherNanoAOD(t *testing.T) {
+	model := layouts[1].model(t)
+	r := command(context.Background(), "morph", "apply", "-m", model, "-o", filepath.Join(t.TempDir(), "out.root"), testdata.Shared(t, "root/nano_dy.root"))
+	if r.code != exitModel {
+		t.Errorf("exit code %d", r.code)
+	}
+	for _, want := range []string{`"puWeight"`, "it lacks too Photon_pfChargedIso (nearest: Photon_charge", "morph init"} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("%q is not said: %s", want, r.err)
+		}
+	}
+}
+
 // The proposal for the project's own samples is checked and trained as it is.
 func TestInitCheckTrain(t *testing.T) {
 	s := layoutSamples(t, "flat")
