@@ -31,6 +31,7 @@ type Page struct {
 	*Report
 	Title      string
 	Lead       []string // sentences below the verdict, the number that counts most first
+	Text       string   // lines below them, shown as they are
 	Columns    Columns
 	Sections   []string // of figures, in their order
 	Folded     []string // sections that the reader opens

@@ -20,7 +20,7 @@ func (r *run) page(rep *Report) *Page {
 	if r.looking != "" {
 		lead += " Most of what it uses: " + r.looking + "."
 	}
-	p := &Page{Report: rep, Title: r.Title, Lead: []string{lead}, Columns: Columns{Before: "Before", Floor: "Floor"}, Sections: sections, Figures: r.figures, Histograms: r.hists,
+	p := &Page{Report: rep, Title: r.Title, Lead: []string{lead}, Text: r.Text, Columns: Columns{Before: "Before", Floor: "Floor"}, Sections: sections, Figures: r.figures, Histograms: r.hists,
 		Meaning: meaning, About: r.about(), Notes: r.notes, Roles: true, Threads: r.Threads}
 	if w := rep.Verdict.Worst; w != nil {
 		p.Lead = append(p.Lead, "Worst slice: "+w.String()+".")

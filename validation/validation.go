@@ -104,6 +104,7 @@ type Settings struct {
 	Absolute                         bool          // simulation's weights carry cross sections and luminosity: no normalisation to data
 	Quick                            bool          // smaller classifiers and pair tests: seconds instead of minutes
 	Notes                            []string      // sentences for the report, e.g. what a morph absorbs
+	Text                             string        // lines that the report shows as they are, below the verdict
 	History                          *plot.History // training curves to show
 	NoFigures                        bool          // numbers only
 

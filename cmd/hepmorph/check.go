@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,10 +72,7 @@ func (a *app) checkReport(cmd *cobra.Command, cfg *morph.Config, found *morph.Ch
 		}
 	}
 	set := cmp.settings(a, nil)
-	set.Quick = true
-	for _, f := range found.Findings {
-		set.Notes = append(set.Notes, strings.TrimSpace(f.Text+" "+f.Line))
-	}
+	set.Quick, set.Text = true, text
 	undo := folders(out)
 	if _, err := validation.Run(cmd.Context(), out, cmp.samples, variables(cfg), set); err != nil {
 		undo()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"html"
 	"math"
 	"path/filepath"
 	"regexp"
@@ -131,6 +132,8 @@ func TestInitCheckTrain(t *testing.T) {
 	}
 	if text := read(t, filepath.Join(out, "check.txt")); !strings.Contains(r.out, text) || text == "" {
 		t.Error("check.txt is not what was printed")
+	} else if report := html.UnescapeString(read(t, filepath.Join(out, "report.html"))); !strings.Contains(report, text) {
+		t.Error("the report does not have the text")
 	}
 	mustRun(t, "morph", "train", "-c", conf, "--out", filepath.Join(t.TempDir(), "run"), "--set", "train.epochs=0", "--set", "train.steps=2", "--set", "flow.hidden=[16]",
 		"--set", "flow.transforms=1")
