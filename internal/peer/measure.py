@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared]
+internal/peer/measure.py [--tasks oneflow,r1,r2,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -133,7 +133,27 @@ def hdna(a):
             f"AUC {q['before']:.4f} before, {q['after']:.4f} ± {q['after_sd']:.4f} after, floor {q['floor']:.4f} ± {q['floor_sd']:.4f}."]
 
 
-SECTIONS = {"methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
+def photons(a):
+    """every photon of the shared NanoAOD-like sample by one model, leading and subleading judged apart"""
+    folder, data = os.path.join(a.work, "photons"), os.path.join(a.shared, "data", "diphoton")
+    sim, dat, out = os.path.join(data, "nano-simulation.root"), os.path.join(data, "nano-data.root"), os.path.join(folder, "morphed.root")
+    model, wall = os.path.join(folder, "model.hmm"), 0
+    if not (a.keep and os.path.exists(model)):
+        _, wall = run(a.bin, "morph", "train", "-c", "docs/configs/nano-photons.yaml", "--out", folder, "--force")
+    run(a.bin, "morph", "apply", "-m", model, "-o", out, "--force", sim)
+    text, _ = run(sys.executable, "internal/peer/judge_photons.py", out, sim, dat, "--shared", a.shared)
+    print(text, flush=True)
+    rows = ["", "## Photon rows", "", f"Every photon of the shared NanoAOD-like sample morphed by one model (docs/configs/nano-photons.yaml{f', {wall:.0f} s in all' if wall else ''}), ten variables; leading and subleading photon of "
+            f"the selected pairs judged apart (internal/peer/judge_photons.py). uproot reads: {text.splitlines()[0]}.", "",
+            "| photon | before | after | floor | conditions alone | bar |", "|---|---|---|---|---|---|"]
+    for name in ("leading", "subleading"):
+        j = judged("\n".join(l for l in text.splitlines() if l.startswith(name)))
+        f = lambda k: "%.4f ± %.4f" % j[k]
+        rows.append(f"| {name} | {f('before')} | {f('after')} | {f('floor')} | {f('conditions alone')} | ≤ 0.510: {'holds' if j['after'][0] <= 0.510 else 'missed'} |")
+    return rows
+
+
+SECTIONS = {"photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
 
 
 def measure(task, seed, a):
@@ -180,7 +200,7 @@ def table(rows, sections):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2,methods,diphoton,sweep,hdna")
+    p.add_argument("--tasks", default="oneflow,r1,r2,photons,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")
