@@ -19,9 +19,9 @@ demo: build      ## the main job end to end on built-in samples, then look at ru
 	bin/hepmorph demo --out runs/demo --force
 
 bench:           ## Go benchmarks of every hot path, in the format that benchstat reads
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/kernel ./internal/ad ./flows ./internal/gbdt ./validation/metric ./physics/... ./samples/...
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/kernel ./internal/ad ./flows ./calo ./internal/gbdt ./validation/metric ./physics/... ./samples/...
 
-bench-peer:      ## flows against PyTorch with zuko (installs 5 GB into .venv), writes docs/benchmarks.md
+bench-peer:      ## flows and transformers against PyTorch (installs 5 GB into .venv), writes docs/benchmarks.md
 	$(GO) run ./internal/peer
 
 check:           ## vet, race detector, short fuzzing

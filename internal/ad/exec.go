@@ -23,6 +23,7 @@ type Frame[T kernel.Float] struct {
 	wide     scratch[float64]
 	dw       []T
 	attended attended[T]
+	heads    attention[T] // a part of one
 	losses   []float64
 }
 
@@ -129,6 +130,12 @@ type Exec[T kernel.Float] struct {
 	rows   [][]T // scratch of Fill, one a worker
 	fwd    func(worker, task int)
 	bwd    func(worker, task int)
+
+	// of forwardTogether
+	views   []*Frame[T]  // one a worker, all over the memory of frames[0]
+	divided []Divided[T] // nil for an operation that one worker does alone
+	now     Divided[T]
+	part    func(worker, part int)
 }
 
 // Shards are partial gradients that several programs over the same parameters add to.
@@ -250,7 +257,11 @@ func (e *Exec[T]) Run(r *Run[T]) {
 	if r.Backward && e.shards == nil {
 		panic("ad: backward without gradient shards")
 	}
-	e.pool.Run(e.set.Shards, e.fwd)
+	if tiles < e.pool.Workers() && !r.Backward && !r.Keep {
+		e.forwardTogether(tiles)
+	} else {
+		e.pool.Run(e.set.Shards, e.fwd)
+	}
 	e.sumLosses(tiles)
 	e.run = nil
 }
@@ -270,16 +281,12 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 		if e.run.Keep {
 			f = e.kept[t]
 		}
-		f.losses = e.tiles[t]
-		clear(f.losses)
-		e.load(f, t, worker)
+		e.begin(f, t, worker)
 		for _, op := range e.prog.ops {
 			f.newOperation()
 			op.Forward(f)
 		}
-		for _, o := range e.run.Outputs {
-			unpack(o.Data[f.First*o.Tensor.Rep*o.Tensor.Width:], f.V(o.Tensor), o.Tensor.Width, f.Rows(o.Tensor))
-		}
+		e.deliver(f)
 		if e.run.Backward {
 			f.dw = e.shards.G[shard]
 			for _, z := range e.zero {
@@ -287,6 +294,20 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 			}
 			e.backward(f)
 		}
+	}
+}
+
+// begin gives a frame the inputs of a tile.
+func (e *Exec[T]) begin(f *Frame[T], tile, worker int) {
+	f.losses = e.tiles[tile]
+	clear(f.losses)
+	e.load(f, tile, worker)
+}
+
+// deliver writes the outputs of a tile.
+func (e *Exec[T]) deliver(f *Frame[T]) {
+	for _, o := range e.run.Outputs {
+		unpack(o.Data[f.First*o.Tensor.Rep*o.Tensor.Width:], f.V(o.Tensor), o.Tensor.Width, f.Rows(o.Tensor))
 	}
 }
 

@@ -259,3 +259,26 @@ func TestParams(t *testing.T) {
 		t.Error("a missing name is accepted")
 	}
 }
+
+// TestWorkersShareATile holds that a batch of fewer tiles than workers gives what one worker computes, to the same bits.
+func TestWorkersShareATile(t *testing.T) {
+	var want []float32
+	for _, threads := range []int{1, 2, 3, 8} {
+		pool := ad.NewPool(threads)
+		b := newBlock(pool, 5, ad.Settings{Items: 5})
+		out := make([]float32, 5*5*tokens)
+		b.run.Backward, b.run.Outputs = false, []ad.Sink[float32]{{Tensor: b.out, Data: out}}
+		b.exec.Run(&b.run)
+		got := append(slices.Clone(out), float32(b.run.Losses[0]))
+		if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run) }); n > 0 {
+			t.Errorf("%d threads: %g allocations a pass", threads, n)
+		}
+		pool.Close()
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d threads change the result", threads)
+		}
+	}
+}

@@ -23,10 +23,18 @@ func (p *Program[T]) GatedAdd(x, h Tensor, g Part) Tensor {
 
 func (o *gatedAdd[T]) In() []Tensor { return []Tensor{o.x, o.h, o.g.Tensor} }
 
-func (o *gatedAdd[T]) Forward(f *Frame[T]) {
+func (o *gatedAdd[T]) Forward(f *Frame[T]) { o.forward(f, 0, f.Panels(o.x)) }
+
+// ForwardPart adds a part of the panels.
+func (o *gatedAdd[T]) ForwardPart(f *Frame[T], part, parts int) {
+	lo, hi := portion(f.Panels(o.x), 1, part, parts)
+	o.forward(f, lo, hi)
+}
+
+func (o *gatedAdd[T]) forward(f *Frame[T], lo, hi int) {
 	s := o.x.Stride()
 	gate := spread(f, o.g, o.x.Rep)
-	for p := range f.Panels(o.x) {
+	for p := lo; p < hi; p++ {
 		x, h, g := f.V(o.x)[p*s:][:s], f.V(o.h)[p*s:][:s], gate.panel(p)[:s]
 		y := f.V(o.y)[p*s:][:s]
 		for i, v := range x {

@@ -28,12 +28,23 @@ func (p *Program[T]) linear(x Tensor, w, b *Param, act kernel.Act) Tensor {
 
 func (o *linear[T]) In() []Tensor { return []Tensor{o.x} }
 
-func (o *linear[T]) Forward(f *Frame[T]) {
+func (o *linear[T]) Forward(f *Frame[T]) { o.forward(f, 0, o.w.Rows) }
+
+// ForwardPart computes a part of the units.
+func (o *linear[T]) ForwardPart(f *Frame[T], part, parts int) {
+	lo, hi := portion(o.w.Rows, kernel.Block, part, parts)
+	o.forward(f, lo, hi)
+}
+
+func (o *linear[T]) forward(f *Frame[T], lo, hi int) {
+	if lo == hi {
+		return
+	}
 	e := kernel.Epilogue[T]{Act: o.act}
 	if o.b != nil {
-		e.Bias = f.W(o.b)
+		e.Bias = f.W(o.b)[lo:]
 	}
-	f.K.Mul(f.V(o.y), o.y.Stride(), f.W(o.w), o.w.LD, 1, f.V(o.x), o.x.Stride(), o.w.Rows, o.w.Cols, f.Panels(o.x), nil, e)
+	f.K.Mul(f.V(o.y)[lo*kernel.Lanes:], o.y.Stride(), f.W(o.w)[lo*o.w.LD:], o.w.LD, 1, f.V(o.x), o.x.Stride(), hi-lo, o.w.Cols, f.Panels(o.x), nil, e)
 }
 
 func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {

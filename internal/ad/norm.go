@@ -38,15 +38,24 @@ func (p *Program[T]) ModulatedNorm(x Tensor, scale, shift Part, eps float64) Ten
 
 func (o *layerNorm[T]) In() []Tensor { return o.in }
 
-func (o *layerNorm[T]) Forward(f *Frame[T]) {
+func (o *layerNorm[T]) Forward(f *Frame[T]) { o.forward(f, 0, f.Panels(o.x)) }
+
+// ForwardPart normalises a part of the panels.
+func (o *layerNorm[T]) ForwardPart(f *Frame[T], part, parts int) {
+	lo, hi := portion(f.Panels(o.x), 1, part, parts)
+	o.forward(f, lo, hi)
+}
+
+func (o *layerNorm[T]) forward(f *Frame[T], lo, hi int) {
 	x, y, mean, rstd, s := f.V(o.x), f.V(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	const l = kernel.Lanes
 	if o.of == nil {
-		f.K.LayerNorm(y, s, mean, rstd, x, s, nil, nil, 0, o.x.Width, f.Panels(o.x), o.eps)
+		f.K.LayerNorm(y[lo*s:], s, mean[lo*l:], rstd[lo*l:], x[lo*s:], s, nil, nil, 0, o.x.Width, hi-lo, o.eps)
 		return
 	}
 	scale, shift := spread(f, o.scale, o.x.Rep), spread(f, o.shift, o.x.Rep)
-	for p := range f.Panels(o.x) {
-		f.K.LayerNorm(y[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], x[p*s:], s, scale.panel(p), shift.panel(p), s, o.x.Width, 1, o.eps)
+	for p := lo; p < hi; p++ {
+		f.K.LayerNorm(y[p*s:], s, mean[p*l:], rstd[p*l:], x[p*s:], s, scale.panel(p), shift.panel(p), s, o.x.Width, 1, o.eps)
 	}
 }
 

@@ -37,54 +37,6 @@ func tensors(parts ...Part) (list []Tensor, of []int) {
 	return
 }
 
-// A run is a number of consecutive rows that lie in one panel both of an item's own panels and of the tensor's.
-type run struct{ from, fromLane, to, toLane, n int }
-
-// runs calls f for the pieces of an item: from are panels of a tensor with rep rows an item, to those of the item alone.
-func runs(item, rep int, f func(r run)) {
-	const l = kernel.Lanes
-	for t := 0; t < rep; {
-		k := item*rep + t
-		n := min(l-t%l, l-k%l, rep-t)
-		f(run{k / l, k % l, t / l, t % l, n})
-		t += n
-	}
-}
-
-// gather copies the rows of one item into panels of its own, with zeros where it has no rows.
-func gather[T kernel.Float](f *Frame[T], dst, src []T, p Part, item int) {
-	const l = kernel.Lanes
-	w, s := p.Width()*l, p.Tensor.Stride()
-	if tail := p.Tensor.Rep % l; tail > 0 {
-		clear(dst[p.Tensor.Rep/l*w:][:w])
-	}
-	runs(item, p.Tensor.Rep, func(r run) {
-		to, from := dst[r.to*w+r.toLane:], src[r.from*s+p.Lo*l+r.fromLane:]
-		for u := 0; u < w; u += l {
-			copy(to[u:u+r.n], from[u:])
-		}
-	})
-}
-
-// scatter writes, or adds, an item's own panels to its rows.
-func scatter[T kernel.Float](f *Frame[T], dst, src []T, p Part, item int, add bool) {
-	const l = kernel.Lanes
-	w, s := p.Width()*l, p.Tensor.Stride()
-	runs(item, p.Tensor.Rep, func(r run) {
-		from, to := src[r.to*w+r.toLane:], dst[r.from*s+p.Lo*l+r.fromLane:]
-		for u := 0; u < w; u += l {
-			if !add {
-				copy(to[u:u+r.n], from[u:])
-				continue
-			}
-			d := to[u : u+r.n]
-			for e, v := range from[u : u+r.n] {
-				d[e] += v
-			}
-		}
-	})
-}
-
 // A spreader fills panels with a Part for every row of a tensor of rep rows an item: the Part's own rows or, if it has one row an item, that of
 // the item to which each row belongs.
 type spreader[T kernel.Float] struct {

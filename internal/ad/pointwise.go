@@ -48,8 +48,13 @@ func (p *Program[T]) Activate(kind Activation, x Tensor) Tensor {
 
 func (o *activation[T]) In() []Tensor { return []Tensor{o.x} }
 
-func (o *activation[T]) Forward(f *Frame[T]) {
+func (o *activation[T]) Forward(f *Frame[T]) { o.ForwardPart(f, 0, 1) }
+
+// ForwardPart maps a part of the numbers.
+func (o *activation[T]) ForwardPart(f *Frame[T], part, parts int) {
 	y, x := f.Values(o.y), f.Values(o.x)
+	lo, hi := portion(len(x), kernel.Lanes, part, parts)
+	y, x = y[lo:hi], x[lo:hi]
 	switch o.kind {
 	case SiLU:
 		f.K.SiLU(y, x)

@@ -20,11 +20,15 @@ func (p *Program[T]) AddTable(x Tensor, t *Param) Tensor {
 
 func (o *table[T]) In() []Tensor { return []Tensor{o.x} }
 
-func (o *table[T]) Forward(f *Frame[T]) {
+func (o *table[T]) Forward(f *Frame[T]) { o.ForwardPart(f, 0, 1) }
+
+// ForwardPart adds a part of the panels.
+func (o *table[T]) ForwardPart(f *Frame[T], part, parts int) {
 	const l = kernel.Lanes
-	copy(f.Values(o.y), f.Values(o.x))
-	y, w := f.V(o.y), f.W(o.t)
-	for r := range f.Rows(o.y) {
+	lo, hi := portion(f.Panels(o.x), 1, part, parts)
+	y, w, s := f.V(o.y), f.W(o.t), o.x.Stride()
+	copy(y[lo*s:hi*s], f.V(o.x)[lo*s:hi*s])
+	for r := lo * l; r < min(f.Rows(o.y), hi*l); r++ {
 		d := y[r/l*o.y.Stride()+r%l:]
 		for u, v := range w[r%o.x.Rep*o.t.LD:][:o.t.Cols] {
 			d[u*l] += v

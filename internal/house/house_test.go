@@ -92,7 +92,7 @@ var arrows = map[string][]string{
 	"internal/hdf5":             {"internal/atomicfile", "internal/par"},
 	"internal/house":            nil,
 	"internal/testdata":         nil,
-	"internal/peer":             append([]string{"flows", "validation/metric"}, engine...), // benchmarks against peers and makers of golden files
+	"internal/peer":             append([]string{"flows", "calo", "calo/geometry", "validation/metric"}, engine...), // benchmarks against peers and makers of golden files
 	"internal/peer/sweepfigure": {"validation/plot"},
 }
 

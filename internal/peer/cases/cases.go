@@ -12,7 +12,7 @@ import (
 	"hepmorph/internal/rng"
 )
 
-const features, context, transforms = 8, 4, 5
+const features, conditions, transforms = 8, 4, 5
 
 // A Case is one flow and its batch.
 type Case struct {
@@ -55,7 +55,7 @@ type Runner struct {
 // New prepares a case for a number of workers (0: all).
 func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner, error) {
 	ps := ad.NewParams[float32]()
-	s := flows.Settings{Features: c.Features, Context: context, Transforms: transforms, Hidden: c.Hidden, Seed: 1}
+	s := flows.Settings{Features: c.Features, Context: conditions, Transforms: transforms, Hidden: c.Hidden, Seed: 1}
 	var err error
 	r := &Runner{Case: c, pool: ad.NewPool(threads)}
 	switch c.Kind {
@@ -73,7 +73,7 @@ func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner,
 		return nil, err
 	}
 	p := ad.NewProgram(ps)
-	r.flow.NLL(p, p.Input(c.Features), p.Input(context), p.Input(1))
+	r.flow.NLL(p, p.Input(c.Features), p.Input(conditions), p.Input(1))
 	if set.Shards == 0 {
 		set.Shards = 4
 	}
@@ -89,7 +89,7 @@ func New(c Case, k *kernel.Set[float32], threads int, set ad.Settings) (*Runner,
 		}
 		return v
 	}
-	r.x, r.c, r.out = draw("x", c.Batch*c.Features), draw("c", c.Batch*context), make([]float32, c.Batch*c.Features)
+	r.x, r.c, r.out = draw("x", c.Batch*c.Features), draw("c", c.Batch*conditions), make([]float32, c.Batch*c.Features)
 	w := make([]float32, c.Batch)
 	index := make([]int32, c.Batch)
 	for i := range w {
