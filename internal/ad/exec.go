@@ -35,6 +35,9 @@ func (f *Frame[T]) Panels(t Tensor) int {
 // Rows is the number of real rows of t.
 func (f *Frame[T]) Rows(t Tensor) int { return f.Items * t.Rep }
 
+// half says whether the last panel of t is at most half full.
+func (f *Frame[T]) half(t Tensor) bool { return (f.Rows(t)-1)%kernel.Lanes < kernel.Lanes/2 }
+
 // Stride is the distance between panels of t.
 func (t Tensor) Stride() int { return t.Width * kernel.Lanes }
 

@@ -40,7 +40,7 @@ func (o *linear[T]) forward(f *Frame[T], lo, hi int) {
 	if lo == hi {
 		return
 	}
-	e := kernel.Epilogue[T]{Act: o.act}
+	e := kernel.Epilogue[T]{Act: o.act, Half: f.half(o.x)}
 	if o.b != nil {
 		e.Bias = f.W(o.b)[lo:]
 	}
@@ -65,6 +65,6 @@ func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
 		f.K.RowSum(f.DW(o.b), gy, o.y.Stride(), o.w.Rows, np)
 	}
 	if f.HasGrad(o.x) {
-		f.K.Mul(f.G(o.x), o.x.Stride(), f.W(o.w), 1, o.w.LD, gy, o.y.Stride(), o.w.Cols, o.w.Rows, np, nil, kernel.Epilogue[T]{Add: !fresh[0]})
+		f.K.Mul(f.G(o.x), o.x.Stride(), f.W(o.w), 1, o.w.LD, gy, o.y.Stride(), o.w.Cols, o.w.Rows, np, nil, kernel.Epilogue[T]{Add: !fresh[0], Half: f.half(o.x)})
 	}
 }

@@ -6,6 +6,9 @@ package kernel
 func mulAVX2(task *byte)
 
 //go:noescape
+func mulHalfAVX2(task *byte)
+
+//go:noescape
 func gradFullAVX2(task *byte)
 
 //go:noescape

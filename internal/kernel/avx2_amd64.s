@@ -451,6 +451,556 @@ done:
 	VZEROUPPER
 	RET
 
+// func mulHalfAVX2(task *byte)
+// Requires: AVX, CMOV, FMA3
+TEXT ·mulHalfAVX2(SB), NOSPLIT, $0-8
+	MOVQ task+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 88(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 96(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 104(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 112(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 120(AX)
+
+block:
+	MOVQ    72(AX), CX
+	MOVQ    120(AX), DX
+	TESTQ   DX, DX
+	JZ      tile
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+
+tile:
+	CMPQ    CX, $0x06
+	JGE     rows6
+	CMPQ    CX, $0x04
+	JG      rows3
+	JE      rows2
+	CMPQ    CX, $0x02
+	JG      rows3
+	JE      rows2
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready25
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready25:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero26
+	VBROADCASTSS (R8), Y0
+	VMOVAPS      Y0, Y1
+	ADDQ         $0x04, 104(AX)
+	JMP          add27
+
+zero26:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+add27:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start28
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+
+start28:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out30
+
+loop29:
+	VBROADCASTSS (DX), Y2
+	VMOVUPS      (BX), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      32(BX), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         $0x00000080, BX
+	ADDQ         DI, DX
+	DECQ         SI
+	JNZ          loop29
+
+out30:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated32
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y0, Y2, Y0
+	VMAXPS Y1, Y2, Y1
+
+gated32:
+	MOVQ   112(AX), DX
+	TESTQ  DX, DX
+	JZ     store31
+	VXORPS Y2, Y2, Y2
+	VCMPPS $0x11, (DX), Y2, Y3
+	VANDPS Y3, Y0, Y0
+	VCMPPS $0x11, 32(DX), Y2, Y2
+	VANDPS Y2, Y1, Y1
+	ADDQ   $0x00000080, 112(AX)
+
+store31:
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 64(R9)
+	VMOVUPS Y0, 96(R9)
+	ADDQ    $0x00000080, 96(AX)
+	IMUL3Q  $0x01, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x01, 72(AX)
+	SUBQ    $0x01, CX
+	JG      tile
+	JMP     blockDone
+
+rows2:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready33
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready33:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero34
+	VBROADCASTSS (R8), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(R8), Y2
+	VMOVAPS      Y2, Y3
+	ADDQ         $0x08, 104(AX)
+	JMP          add35
+
+zero34:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+add35:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start36
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	VADDPS 128(R9), Y2, Y2
+	VADDPS 160(R9), Y3, Y3
+
+start36:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out38
+
+loop37:
+	VBROADCASTSS (DX), Y4
+	VBROADCASTSS (DX)(R10*1), Y5
+	VMOVUPS      (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y2
+	VMOVUPS      32(BX), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x00000080, BX
+	ADDQ         DI, DX
+	DECQ         SI
+	JNZ          loop37
+
+out38:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated40
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y0, Y4, Y0
+	VMAXPS Y1, Y4, Y1
+	VMAXPS Y2, Y4, Y2
+	VMAXPS Y3, Y4, Y3
+
+gated40:
+	MOVQ   112(AX), DX
+	TESTQ  DX, DX
+	JZ     store39
+	VXORPS Y4, Y4, Y4
+	VCMPPS $0x11, (DX), Y4, Y5
+	VANDPS Y5, Y0, Y0
+	VCMPPS $0x11, 32(DX), Y4, Y5
+	VANDPS Y5, Y1, Y1
+	VCMPPS $0x11, 128(DX), Y4, Y5
+	VANDPS Y5, Y2, Y2
+	VCMPPS $0x11, 160(DX), Y4, Y4
+	VANDPS Y4, Y3, Y3
+	ADDQ   $0x00000100, 112(AX)
+
+store39:
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	VMOVUPS Y2, 128(R9)
+	VMOVUPS Y3, 160(R9)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 64(R9)
+	VMOVUPS Y0, 96(R9)
+	VMOVUPS Y0, 192(R9)
+	VMOVUPS Y0, 224(R9)
+	ADDQ    $0x00000100, 96(AX)
+	IMUL3Q  $0x02, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x02, 72(AX)
+	SUBQ    $0x02, CX
+	JG      tile
+	JMP     blockDone
+
+rows3:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready41
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready41:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero42
+	VBROADCASTSS (R8), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(R8), Y2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(R8), Y4
+	VMOVAPS      Y4, Y5
+	ADDQ         $0x0c, 104(AX)
+	JMP          add43
+
+zero42:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+add43:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start44
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	VADDPS 128(R9), Y2, Y2
+	VADDPS 160(R9), Y3, Y3
+	VADDPS 256(R9), Y4, Y4
+	VADDPS 288(R9), Y5, Y5
+
+start44:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out46
+
+loop45:
+	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y7
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (DX)(R10*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (DX)(R10*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000080, BX
+	ADDQ         DI, DX
+	DECQ         SI
+	JNZ          loop45
+
+out46:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated48
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y0, Y6, Y0
+	VMAXPS Y1, Y6, Y1
+	VMAXPS Y2, Y6, Y2
+	VMAXPS Y3, Y6, Y3
+	VMAXPS Y4, Y6, Y4
+	VMAXPS Y5, Y6, Y5
+
+gated48:
+	MOVQ   112(AX), DX
+	TESTQ  DX, DX
+	JZ     store47
+	VXORPS Y6, Y6, Y6
+	VCMPPS $0x11, (DX), Y6, Y7
+	VANDPS Y7, Y0, Y0
+	VCMPPS $0x11, 32(DX), Y6, Y7
+	VANDPS Y7, Y1, Y1
+	VCMPPS $0x11, 128(DX), Y6, Y7
+	VANDPS Y7, Y2, Y2
+	VCMPPS $0x11, 160(DX), Y6, Y7
+	VANDPS Y7, Y3, Y3
+	VCMPPS $0x11, 256(DX), Y6, Y7
+	VANDPS Y7, Y4, Y4
+	VCMPPS $0x11, 288(DX), Y6, Y6
+	VANDPS Y6, Y5, Y5
+	ADDQ   $0x00000180, 112(AX)
+
+store47:
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	VMOVUPS Y2, 128(R9)
+	VMOVUPS Y3, 160(R9)
+	VMOVUPS Y4, 256(R9)
+	VMOVUPS Y5, 288(R9)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 64(R9)
+	VMOVUPS Y0, 96(R9)
+	VMOVUPS Y0, 192(R9)
+	VMOVUPS Y0, 224(R9)
+	VMOVUPS Y0, 320(R9)
+	VMOVUPS Y0, 352(R9)
+	ADDQ    $0x00000180, 96(AX)
+	IMUL3Q  $0x03, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x03, 72(AX)
+	SUBQ    $0x03, CX
+	JG      tile
+	JMP     blockDone
+
+rows6:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready49
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready49:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero50
+	VBROADCASTSS (R8), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(R8), Y2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(R8), Y4
+	VMOVAPS      Y4, Y5
+	VBROADCASTSS 12(R8), Y6
+	VMOVAPS      Y6, Y7
+	VBROADCASTSS 16(R8), Y8
+	VMOVAPS      Y8, Y9
+	VBROADCASTSS 20(R8), Y10
+	VMOVAPS      Y10, Y11
+	ADDQ         $0x18, 104(AX)
+	JMP          add51
+
+zero50:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+add51:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start52
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	VADDPS 128(R9), Y2, Y2
+	VADDPS 160(R9), Y3, Y3
+	VADDPS 256(R9), Y4, Y4
+	VADDPS 288(R9), Y5, Y5
+	VADDPS 384(R9), Y6, Y6
+	VADDPS 416(R9), Y7, Y7
+	VADDPS 512(R9), Y8, Y8
+	VADDPS 544(R9), Y9, Y9
+	VADDPS 640(R9), Y10, Y10
+	VADDPS 672(R9), Y11, Y11
+
+start52:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	LEAQ  (DX)(R10*4), R9
+	TESTQ SI, SI
+	JLE   out54
+
+loop53:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (DX)(R10*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (DX)(R10*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (DX)(R8*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R9)(R10*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000080, BX
+	ADDQ         DI, DX
+	ADDQ         DI, R9
+	DECQ         SI
+	JNZ          loop53
+
+out54:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated56
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+	VMAXPS Y10, Y12, Y10
+	VMAXPS Y11, Y12, Y11
+
+gated56:
+	MOVQ   112(AX), DX
+	TESTQ  DX, DX
+	JZ     store55
+	VXORPS Y12, Y12, Y12
+	VCMPPS $0x11, (DX), Y12, Y13
+	VANDPS Y13, Y0, Y0
+	VCMPPS $0x11, 32(DX), Y12, Y13
+	VANDPS Y13, Y1, Y1
+	VCMPPS $0x11, 128(DX), Y12, Y13
+	VANDPS Y13, Y2, Y2
+	VCMPPS $0x11, 160(DX), Y12, Y13
+	VANDPS Y13, Y3, Y3
+	VCMPPS $0x11, 256(DX), Y12, Y13
+	VANDPS Y13, Y4, Y4
+	VCMPPS $0x11, 288(DX), Y12, Y13
+	VANDPS Y13, Y5, Y5
+	VCMPPS $0x11, 384(DX), Y12, Y13
+	VANDPS Y13, Y6, Y6
+	VCMPPS $0x11, 416(DX), Y12, Y13
+	VANDPS Y13, Y7, Y7
+	VCMPPS $0x11, 512(DX), Y12, Y13
+	VANDPS Y13, Y8, Y8
+	VCMPPS $0x11, 544(DX), Y12, Y13
+	VANDPS Y13, Y9, Y9
+	VCMPPS $0x11, 640(DX), Y12, Y13
+	VANDPS Y13, Y10, Y10
+	VCMPPS $0x11, 672(DX), Y12, Y12
+	VANDPS Y12, Y11, Y11
+	ADDQ   $0x00000300, 112(AX)
+
+store55:
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	VMOVUPS Y2, 128(R9)
+	VMOVUPS Y3, 160(R9)
+	VMOVUPS Y4, 256(R9)
+	VMOVUPS Y5, 288(R9)
+	VMOVUPS Y6, 384(R9)
+	VMOVUPS Y7, 416(R9)
+	VMOVUPS Y8, 512(R9)
+	VMOVUPS Y9, 544(R9)
+	VMOVUPS Y10, 640(R9)
+	VMOVUPS Y11, 672(R9)
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, 64(R9)
+	VMOVUPS Y0, 96(R9)
+	VMOVUPS Y0, 192(R9)
+	VMOVUPS Y0, 224(R9)
+	VMOVUPS Y0, 320(R9)
+	VMOVUPS Y0, 352(R9)
+	VMOVUPS Y0, 448(R9)
+	VMOVUPS Y0, 480(R9)
+	VMOVUPS Y0, 576(R9)
+	VMOVUPS Y0, 608(R9)
+	VMOVUPS Y0, 704(R9)
+	VMOVUPS Y0, 736(R9)
+	ADDQ    $0x00000300, 96(AX)
+	IMUL3Q  $0x06, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x06, 72(AX)
+	SUBQ    $0x06, CX
+	JG      tile
+
+blockDone:
+	MOVQ  120(AX), DX
+	TESTQ DX, DX
+	JZ    done
+	ADDQ  $0x08, 120(AX)
+	CMPQ  72(AX), $0x00
+	JG    block
+
+done:
+	VZEROUPPER
+	RET
+
 // func gradFullAVX2(task *byte)
 // Requires: AVX, FMA3
 TEXT ·gradFullAVX2(SB), NOSPLIT, $0-8
@@ -477,14 +1027,14 @@ tile:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out26
+	JLE    out58
 
-loop25:
+loop57:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane27:
+lane59:
 	VBROADCASTSS (R8), Y4
 	VMOVUPS      (R9), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -497,13 +1047,13 @@ lane27:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane27
+	JNZ          lane59
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop25
+	JNZ          loop57
 
-out26:
+out58:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -535,14 +1085,14 @@ rows2:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out29
+	JLE    out61
 
-loop28:
+loop60:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane30:
+lane62:
 	VBROADCASTSS (R8), Y8
 	VBROADCASTSS 128(R8), Y9
 	VMOVUPS      (R9), Y10
@@ -560,13 +1110,13 @@ lane30:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane30
+	JNZ          lane62
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop28
+	JNZ          loop60
 
-out29:
+out61:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -611,14 +1161,14 @@ rows3:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out32
+	JLE    out64
 
-loop31:
+loop63:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane33:
+lane65:
 	VBROADCASTSS (R8), Y12
 	VBROADCASTSS 128(R8), Y13
 	VBROADCASTSS 256(R8), Y14
@@ -641,13 +1191,13 @@ lane33:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane33
+	JNZ          lane65
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop31
+	JNZ          loop63
 
-out32:
+out64:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -712,14 +1262,14 @@ tile:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out35
+	JLE    out67
 
-loop34:
+loop66:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane36:
+lane68:
 	VBROADCASTSS (R8), Y2
 	VMOVUPS      (R9), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -728,13 +1278,13 @@ lane36:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane36
+	JNZ          lane68
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop34
+	JNZ          loop66
 
-out35:
+out67:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -758,14 +1308,14 @@ rows2:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out38
+	JLE    out70
 
-loop37:
+loop69:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane39:
+lane71:
 	VBROADCASTSS (R8), Y4
 	VBROADCASTSS 128(R8), Y5
 	VMOVUPS      (R9), Y6
@@ -777,13 +1327,13 @@ lane39:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane39
+	JNZ          lane71
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop37
+	JNZ          loop69
 
-out38:
+out70:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -814,14 +1364,14 @@ rows3:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out41
+	JLE    out73
 
-loop40:
+loop72:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane42:
+lane74:
 	VMOVUPS      (R9), Y6
 	VMOVUPS      32(R9), Y7
 	VBROADCASTSS (R8), Y8
@@ -836,13 +1386,13 @@ lane42:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane42
+	JNZ          lane74
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop40
+	JNZ          loop72
 
-out41:
+out73:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -884,14 +1434,14 @@ rows6:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out44
+	JLE    out76
 
-loop43:
+loop75:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane45:
+lane77:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R8), Y14
@@ -915,13 +1465,13 @@ lane45:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane45
+	JNZ          lane77
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop43
+	JNZ          loop75
 
-out44:
+out76:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Y0, Y0
@@ -974,9 +1524,9 @@ TEXT ·transpose16AVX2(SB), NOSPLIT, $0-32
 	LEAQ  (DX), DI
 	MOVQ  $0x00000004, R8
 	TESTQ R8, R8
-	JLE   out47
+	JLE   out79
 
-loop46:
+loop78:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -986,31 +1536,31 @@ loop46:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS (DI), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 128(DI), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 256(DI), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 384(DI), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 512(DI), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 640(DI), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 768(DI), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded48
+	JLE     loaded80
 	VMOVUPS 896(DI), Y7
 
-loaded48:
+loaded80:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1053,17 +1603,17 @@ loaded48:
 	ADDQ       CX, SI
 	ADDQ       $0x20, DI
 	DECQ       R8
-	JNZ        loop46
+	JNZ        loop78
 
-out47:
+out79:
 	SUBQ  $0x08, BX
 	LEAQ  32(AX), AX
 	LEAQ  1024(DX), DX
 	MOVQ  $0x00000004, SI
 	TESTQ SI, SI
-	JLE   out50
+	JLE   out82
 
-loop49:
+loop81:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1073,31 +1623,31 @@ loop49:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS (DX), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 128(DX), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 256(DX), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 384(DX), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 512(DX), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 640(DX), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 768(DX), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded51
+	JLE     loaded83
 	VMOVUPS 896(DX), Y7
 
-loaded51:
+loaded83:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1140,9 +1690,9 @@ loaded51:
 	ADDQ       CX, AX
 	ADDQ       $0x20, DX
 	DECQ       SI
-	JNZ        loop49
+	JNZ        loop81
 
-out50:
+out82:
 	SUBQ $0x08, BX
 	VZEROUPPER
 	RET
@@ -1156,9 +1706,9 @@ TEXT ·rowSumAVX2(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out53
+	JLE   out85
 
-loop52:
+loop84:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1170,9 +1720,9 @@ loop52:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out55
+	JLE    out87
 
-loop54:
+loop86:
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y0, Y0
 	VADDPS 64(DI), Y0, Y0
@@ -1207,9 +1757,9 @@ loop54:
 	VADDPS 992(DI), Y7, Y7
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop54
+	JNZ    loop86
 
-out55:
+out87:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VADDPS     Y8, Y0, Y8
@@ -1236,9 +1786,9 @@ out55:
 	ADDQ       $0x00000400, CX
 	ADDQ       $0x20, AX
 	DECQ       BX
-	JNZ        loop52
+	JNZ        loop84
 
-out53:
+out85:
 	VZEROUPPER
 	RET
 
@@ -1249,9 +1799,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest57
+	JL   rest89
 
-whole56:
+whole88:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y0, Y1
 	VBROADCASTSS c42b20000AVX2<>+0(SB), Y2
@@ -1308,11 +1858,11 @@ whole56:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole56
+	JGE          whole88
 
-rest57:
+rest89:
 	TESTQ        DX, DX
-	JLE          end59
+	JLE          end91
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1351,9 +1901,9 @@ rest57:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest57
+	JMP          rest89
 
-end59:
+end91:
 	VZEROUPPER
 	RET
 
@@ -1512,9 +2062,9 @@ TEXT ·logAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest61
+	JL   rest93
 
-whole60:
+whole92:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x03, Y0, Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1587,11 +2137,11 @@ whole60:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole60
+	JGE          whole92
 
-rest61:
+rest93:
 	TESTQ        DX, DX
-	JLE          end63
+	JLE          end95
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1638,9 +2188,9 @@ rest61:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest61
+	JMP          rest93
 
-end63:
+end95:
 	VZEROUPPER
 	RET
 
@@ -1791,9 +2341,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest65
+	JL   rest97
 
-whole64:
+whole96:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS c40fcf84fAVX2<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -1838,11 +2388,11 @@ whole64:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole64
+	JGE          whole96
 
-rest65:
+rest97:
 	TESTQ        DX, DX
-	JLE          end67
+	JLE          end99
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1875,9 +2425,9 @@ rest65:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest65
+	JMP          rest97
 
-end67:
+end99:
 	VZEROUPPER
 	RET
 
@@ -2018,9 +2568,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest69
+	JL   rest101
 
-whole68:
+whole100:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y1, Y1, Y1
 	VSUBPS       Y0, Y1, Y1
@@ -2087,11 +2637,11 @@ whole68:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole68
+	JGE          whole100
 
-rest69:
+rest101:
 	TESTQ        DX, DX
-	JLE          end71
+	JLE          end103
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2135,9 +2685,9 @@ rest69:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest69
+	JMP          rest101
 
-end71:
+end103:
 	VZEROUPPER
 	RET
 
@@ -2148,9 +2698,9 @@ TEXT ·softplusAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest73
+	JL   rest105
 
-whole72:
+whole104:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y2, Y2, Y2
 	VMAXPS       Y0, Y2, Y1
@@ -2279,11 +2829,11 @@ whole72:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole72
+	JGE          whole104
 
-rest73:
+rest105:
 	TESTQ        DX, DX
-	JLE          end75
+	JLE          end107
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2358,9 +2908,9 @@ rest73:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest73
+	JMP          rest105
 
-end75:
+end107:
 	VZEROUPPER
 	RET
 
@@ -2371,9 +2921,9 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest77
+	JL   rest109
 
-whole76:
+whole108:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -2442,11 +2992,11 @@ whole76:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole76
+	JGE          whole108
 
-rest77:
+rest109:
 	TESTQ        DX, DX
-	JLE          end79
+	JLE          end111
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2491,9 +3041,9 @@ rest77:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest77
+	JMP          rest109
 
-end79:
+end111:
 	VZEROUPPER
 	RET
 
@@ -2514,9 +3064,9 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest81
+	JL   rest113
 
-whole80:
+whole112:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -2593,11 +3143,11 @@ whole80:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole80
+	JGE          whole112
 
-rest81:
+rest113:
 	TESTQ        DX, DX
-	JLE          end83
+	JLE          end115
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2646,9 +3196,9 @@ rest81:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest81
+	JMP          rest113
 
-end83:
+end115:
 	VZEROUPPER
 	RET
 
@@ -2690,9 +3240,9 @@ TEXT ·tanhGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest85
+	JL   rest117
 
-whole84:
+whole116:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
@@ -2704,11 +3254,11 @@ whole84:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole84
+	JGE          whole116
 
-rest85:
+rest117:
 	TESTQ        BX, BX
-	JLE          end87
+	JLE          end119
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2728,9 +3278,9 @@ rest85:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest85
+	JMP          rest117
 
-end87:
+end119:
 	VZEROUPPER
 	RET
 
@@ -2742,9 +3292,9 @@ TEXT ·siluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest89
+	JL   rest121
 
-whole88:
+whole120:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y2
@@ -2790,11 +3340,11 @@ whole88:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole88
+	JGE          whole120
 
-rest89:
+rest121:
 	TESTQ        BX, BX
-	JLE          end91
+	JLE          end123
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2848,9 +3398,9 @@ rest89:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest89
+	JMP          rest121
 
-end91:
+end123:
 	VZEROUPPER
 	RET
 
@@ -2862,9 +3412,9 @@ TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest93
+	JL   rest125
 
-whole92:
+whole124:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y2
@@ -2919,11 +3469,11 @@ whole92:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole92
+	JGE          whole124
 
-rest93:
+rest125:
 	TESTQ        BX, BX
-	JLE          end95
+	JLE          end127
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -2986,9 +3536,9 @@ rest93:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest93
+	JMP          rest125
 
-end95:
+end127:
 	VZEROUPPER
 	RET
 
@@ -3021,9 +3571,9 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Y0
 	CMPQ         DX, $0x10
-	JL           rest97
+	JL           rest129
 
-whole96:
+whole128:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
@@ -3034,11 +3584,11 @@ whole96:
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
 	CMPQ        DX, $0x10
-	JGE         whole96
+	JGE         whole128
 
-rest97:
+rest129:
 	TESTQ       DX, DX
-	JLE         end99
+	JLE         end131
 	MOVQ        DX, BX
 	MOVQ        $0x00000008, SI
 	CMPQ        BX, SI
@@ -3055,9 +3605,9 @@ rest97:
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	SUBQ        BX, DX
-	JMP         rest97
+	JMP         rest129
 
-end99:
+end131:
 	VZEROUPPER
 	RET
 
@@ -3075,9 +3625,9 @@ TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out101
+	JLE     out133
 
-loop100:
+loop132:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3191,9 +3741,9 @@ loop100:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop100
+	JNZ          loop132
 
-out101:
+out133:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3242,9 +3792,9 @@ TEXT ·affineBackwardAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out103
+	JLE   out135
 
-loop102:
+loop134:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     (SI), Y2
 	VMULPS      (R8), Y0, Y1
@@ -3283,9 +3833,9 @@ loop102:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop102
+	JNZ         loop134
 
-out103:
+out135:
 	VZEROUPPER
 	RET
 
@@ -3302,9 +3852,9 @@ TEXT ·affineInverseAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out105
+	JLE     out137
 
-loop104:
+loop136:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3417,9 +3967,9 @@ loop104:
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000080, BX
 	DECQ         AX
-	JNZ          loop104
+	JNZ          loop136
 
-out105:
+out137:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3440,33 +3990,33 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x08
-	JL   rest107
+	JL   rest139
 
-whole106:
+whole138:
 	VXORPS Y0, Y0, Y0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out111
+	JLE    out143
 
-loop110:
+loop142:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Y0, Y0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop110
+	JNZ    loop142
 
-out111:
+out143:
 	VBROADCASTSS 24(R9), Y1
 	VBROADCASTSS 28(R9), Y2
 	VMULPS       Y2, Y0, Y0
 	TESTQ        SI, SI
-	JZ           unmasked112
+	JZ           unmasked144
 	VMOVUPS      (SI)(R10*1), Y2
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked112:
+unmasked144:
 	VMOVUPS      (DX)(R10*1), Y2
 	VBROADCASTSS 4(R9), Y3
 	VMULPS       Y3, Y2, Y2
@@ -3496,11 +4046,11 @@ unmasked112:
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, AX
 	CMPQ         AX, $0x08
-	JGE          whole106
+	JGE          whole138
 
-rest107:
+rest139:
 	TESTQ   AX, AX
-	JLE     end109
+	JLE     end141
 	MOVQ    AX, R11
 	MOVQ    $0x00000008, R12
 	CMPQ    R11, R12
@@ -3514,27 +4064,27 @@ rest107:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out114
+	JLE     out146
 
-loop113:
+loop145:
 	MOVQ       (R12), R14
 	VMASKMOVPS (R14)(R10*1), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop113
+	JNZ        loop145
 
-out114:
+out146:
 	VBROADCASTSS 24(R9), Y2
 	VBROADCASTSS 28(R9), Y3
 	VMULPS       Y3, Y1, Y1
 	TESTQ        SI, SI
-	JZ           unmasked115
+	JZ           unmasked147
 	VMASKMOVPS   (SI)(R10*1), Y0, Y3
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y3, Y2, Y2
 
-unmasked115:
+unmasked147:
 	VMASKMOVPS   (DX)(R10*1), Y0, Y3
 	VBROADCASTSS 4(R9), Y4
 	VMULPS       Y4, Y3, Y3
@@ -3563,9 +4113,9 @@ unmasked115:
 	VMASKMOVPS   Y1, Y0, (CX)(R10*1)
 	ADDQ         $0x20, R10
 	SUBQ         R11, AX
-	JMP          rest107
+	JMP          rest139
 
-end109:
+end141:
 	VZEROUPPER
 	RET
 
@@ -3581,28 +4131,28 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest117
+	JL     rest149
 
-whole116:
+whole148:
 	VXORPS Y2, Y2, Y2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out121
+	JLE    out153
 
-loop120:
+loop152:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Y2, Y2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop120
+	JNZ    loop152
 
-out121:
+out153:
 	TESTQ  DX, DX
-	JZ     unmasked122
+	JZ     unmasked154
 	VMULPS (DX)(DI*1), Y2, Y2
 
-unmasked122:
+unmasked154:
 	VEXTRACTF128 $0x01, Y2, X3
 	VCVTPS2PD    X2, Y2
 	VCVTPS2PD    X3, Y3
@@ -3611,11 +4161,11 @@ unmasked122:
 	ADDQ         $0x20, DI
 	SUBQ         $0x08, CX
 	CMPQ         CX, $0x08
-	JGE          whole116
+	JGE          whole148
 
-rest117:
+rest149:
 	TESTQ   CX, CX
-	JLE     end119
+	JLE     end151
 	MOVQ    CX, R8
 	MOVQ    $0x00000008, R9
 	CMPQ    R8, R9
@@ -3629,23 +4179,23 @@ rest117:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out124
+	JLE     out156
 
-loop123:
+loop155:
 	MOVQ       (R9), R11
 	VMASKMOVPS (R11)(DI*1), Y2, Y4
 	VADDPS     Y4, Y3, Y3
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop123
+	JNZ        loop155
 
-out124:
+out156:
 	TESTQ      DX, DX
-	JZ         unmasked125
+	JZ         unmasked157
 	VMASKMOVPS (DX)(DI*1), Y2, Y2
 	VMULPS     Y2, Y3, Y3
 
-unmasked125:
+unmasked157:
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
 	VCVTPS2PD    X2, Y2
@@ -3653,9 +4203,9 @@ unmasked125:
 	VFMADD231PD  Y2, Y2, Y1
 	ADDQ         $0x20, DI
 	SUBQ         R8, CX
-	JMP          rest117
+	JMP          rest149
 
-end119:
+end151:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -3672,7 +4222,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none126
+	JLE  none158
 
 feature:
 	MOVQ $0x00000004, R9
@@ -4352,7 +4902,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none126:
+none158:
 	VZEROUPPER
 	RET
 
@@ -4507,7 +5057,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none127
+	JLE  none159
 
 feature:
 	MOVQ $0x00000004, R8
@@ -4805,7 +5355,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none127:
+none159:
 	VZEROUPPER
 	RET
 
@@ -4839,7 +5389,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none128
+	JLE  none160
 
 feature:
 	MOVQ $0x00000004, R8
@@ -5402,7 +5952,7 @@ vector:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (BX)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet129
+	JE           noLogDet161
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -5454,7 +6004,7 @@ vector:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DI)
 
-noLogDet129:
+noLogDet161:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -5466,7 +6016,7 @@ noLogDet129:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none128:
+none160:
 	VZEROUPPER
 	RET
 
@@ -5482,7 +6032,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none130
+	JLE  none162
 
 feature:
 	MOVQ $0x00000004, R10
@@ -5500,9 +6050,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out132
+	JLE          out164
 
-loop131:
+loop163:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -5533,9 +6083,9 @@ loop131:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop131
+	JNZ          loop163
 
-out132:
+out164:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -5555,9 +6105,9 @@ out132:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out134
+	JLE          out166
 
-loop133:
+loop165:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -5568,9 +6118,9 @@ loop133:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop133
+	JNZ       loop165
 
-out134:
+out166:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -5598,9 +6148,9 @@ out134:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out136
+	JLE          out168
 
-loop135:
+loop167:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -5632,9 +6182,9 @@ loop135:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop135
+	JNZ          loop167
 
-out136:
+out168:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -5660,9 +6210,9 @@ out136:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out138
+	JLE          out170
 
-loop137:
+loop169:
 	VMOVUPS   (R12), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y7, Y7
@@ -5672,9 +6222,9 @@ loop137:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop137
+	JNZ       loop169
 
-out138:
+out170:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -5801,7 +6351,7 @@ out138:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none130:
+none162:
 	VZEROUPPER
 	RET
 
@@ -5817,7 +6367,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none139
+	JLE  none171
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5884,9 +6434,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out141
+	JLE          out173
 
-loop140:
+loop172:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -5896,9 +6446,9 @@ loop140:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop140
+	JNZ       loop172
 
-out141:
+out173:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -5976,9 +6526,9 @@ out141:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out143
+	JLE          out175
 
-loop142:
+loop174:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -5991,9 +6541,9 @@ loop142:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop142
+	JNZ       loop174
 
-out143:
+out175:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -6019,9 +6569,9 @@ out143:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out145
+	JLE          out177
 
-loop144:
+loop176:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -6034,9 +6584,9 @@ loop144:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop144
+	JNZ       loop176
 
-out145:
+out177:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6050,7 +6600,7 @@ out145:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none139:
+none171:
 	VZEROUPPER
 	RET
 
@@ -6065,7 +6615,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none146
+	JLE  none178
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6081,9 +6631,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out148
+	JLE          out180
 
-loop147:
+loop179:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6110,9 +6660,9 @@ loop147:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop147
+	JNZ          loop179
 
-out148:
+out180:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6132,9 +6682,9 @@ out148:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out150
+	JLE          out182
 
-loop149:
+loop181:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6145,9 +6695,9 @@ loop149:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop149
+	JNZ       loop181
 
-out150:
+out182:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -6157,9 +6707,9 @@ out150:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out152
+	JLE          out184
 
-loop151:
+loop183:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -6187,9 +6737,9 @@ loop151:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop151
+	JNZ          loop183
 
-out152:
+out184:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y7
 	VMULPS       Y6, Y1, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -6210,9 +6760,9 @@ out152:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out154
+	JLE          out186
 
-loop153:
+loop185:
 	VMOVUPS   (R10), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y6, Y6
@@ -6222,9 +6772,9 @@ loop153:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop153
+	JNZ       loop185
 
-out154:
+out186:
 	VXORPS       Y7, Y7, Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -6300,7 +6850,7 @@ out154:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet155
+	JE           noLogDet187
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -6352,7 +6902,7 @@ out154:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-noLogDet155:
+noLogDet187:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -6364,7 +6914,7 @@ noLogDet155:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none146:
+none178:
 	VZEROUPPER
 	RET
 
@@ -6380,7 +6930,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none156
+	JLE  none188
 
 feature:
 	MOVQ $0x00000004, R10
@@ -6398,9 +6948,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out158
+	JLE          out190
 
-loop157:
+loop189:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6431,9 +6981,9 @@ loop157:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop157
+	JNZ          loop189
 
-out158:
+out190:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6453,9 +7003,9 @@ out158:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out160
+	JLE          out192
 
-loop159:
+loop191:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6466,9 +7016,9 @@ loop159:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop159
+	JNZ       loop191
 
-out160:
+out192:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -6496,9 +7046,9 @@ out160:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out162
+	JLE          out194
 
-loop161:
+loop193:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -6530,9 +7080,9 @@ loop161:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop161
+	JNZ          loop193
 
-out162:
+out194:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -6557,9 +7107,9 @@ out162:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out164
+	JLE          out196
 
-loop163:
+loop195:
 	VMOVUPS   (R13), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y6, Y6
@@ -6569,9 +7119,9 @@ loop163:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop163
+	JNZ       loop195
 
-out164:
+out196:
 	VMOVUPS      (R12), Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -6698,7 +7248,7 @@ out164:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none156:
+none188:
 	VZEROUPPER
 	RET
 
@@ -6714,7 +7264,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none165
+	JLE  none197
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6783,9 +7333,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out167
+	JLE          out199
 
-loop166:
+loop198:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -6795,9 +7345,9 @@ loop166:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop166
+	JNZ     loop198
 
-out167:
+out199:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -6875,9 +7425,9 @@ out167:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out169
+	JLE          out201
 
-loop168:
+loop200:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -6890,9 +7440,9 @@ loop168:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop168
+	JNZ       loop200
 
-out169:
+out201:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -6918,9 +7468,9 @@ out169:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out171
+	JLE          out203
 
-loop170:
+loop202:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -6933,9 +7483,9 @@ loop170:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop170
+	JNZ       loop202
 
-out171:
+out203:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6949,7 +7499,7 @@ out171:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none165:
+none197:
 	VZEROUPPER
 	RET
 
@@ -6964,7 +7514,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none172
+	JLE  none204
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6980,9 +7530,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out174
+	JLE          out206
 
-loop173:
+loop205:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7009,9 +7559,9 @@ loop173:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop173
+	JNZ          loop205
 
-out174:
+out206:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7031,9 +7581,9 @@ out174:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out176
+	JLE          out208
 
-loop175:
+loop207:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7044,9 +7594,9 @@ loop175:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop175
+	JNZ       loop207
 
-out176:
+out208:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -7056,9 +7606,9 @@ out176:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out178
+	JLE          out210
 
-loop177:
+loop209:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7086,9 +7636,9 @@ loop177:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop177
+	JNZ          loop209
 
-out178:
+out210:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y7
 	VMULPS       Y6, Y1, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -7108,9 +7658,9 @@ out178:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out180
+	JLE          out212
 
-loop179:
+loop211:
 	VMOVUPS   (R11), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y1, Y1
@@ -7120,9 +7670,9 @@ loop179:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop179
+	JNZ       loop211
 
-out180:
+out212:
 	VMOVUPS      (R10), Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -7198,7 +7748,7 @@ out180:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet181
+	JE           noLogDet213
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -7250,7 +7800,7 @@ out180:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-noLogDet181:
+noLogDet213:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -7262,7 +7812,7 @@ noLogDet181:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none172:
+none204:
 	VZEROUPPER
 	RET
 
@@ -7288,18 +7838,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out183
+	JLE    out215
 
-loop182:
+loop214:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop182
+	JNZ    loop214
 
-out183:
+out215:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -7315,9 +7865,9 @@ out183:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out185
+	JLE          out217
 
-loop184:
+loop216:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -7332,9 +7882,9 @@ loop184:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop184
+	JNZ         loop216
 
-out185:
+out217:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -7368,14 +7918,14 @@ out185:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain186
+	JZ           plain218
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out189
+	JLE          out221
 
-loop188:
+loop220:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -7405,18 +7955,18 @@ loop188:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop188
+	JNZ         loop220
 
-out189:
-	JMP out187
+out221:
+	JMP out219
 
-plain186:
+plain218:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out191
+	JLE   out223
 
-loop190:
+loop222:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -7436,10 +7986,10 @@ loop190:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop190
+	JNZ     loop222
 
-out191:
-out187:
+out223:
+out219:
 	VZEROUPPER
 	RET
 
@@ -7463,13 +8013,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient194
+	JZ      noGradient226
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out196
+	JLE     out228
 
-loop195:
+loop227:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -7479,18 +8029,18 @@ loop195:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop195
+	JNZ     loop227
 
-out196:
-noGradient194:
+out228:
+noGradient226:
 	TESTQ R10, R10
-	JZ    plain192
+	JZ    plain224
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out198
+	JLE   out230
 
-loop197:
+loop229:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -7500,9 +8050,9 @@ loop197:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop197
+	JNZ         loop229
 
-out198:
+out230:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -7510,9 +8060,9 @@ out198:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out200
+	JLE          out232
 
-loop199:
+loop231:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -7524,18 +8074,18 @@ loop199:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop199
+	JNZ          loop231
 
-out200:
-	JMP second193
+out232:
+	JMP second225
 
-plain192:
+plain224:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out202
+	JLE   out234
 
-loop201:
+loop233:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -7544,9 +8094,9 @@ loop201:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop201
+	JNZ         loop233
 
-out202:
+out234:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -7554,9 +8104,9 @@ out202:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out204
+	JLE          out236
 
-loop203:
+loop235:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -7567,30 +8117,30 @@ loop203:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop203
+	JNZ          loop235
 
-out204:
-second193:
+out236:
+second225:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil205
+	JZ    nil237
 	ADDQ  $0x20, DX
 
-nil205:
+nil237:
 	TESTQ BX, BX
-	JZ    nil206
+	JZ    nil238
 	ADDQ  $0x20, BX
 
-nil206:
+nil238:
 	TESTQ R10, R10
-	JZ    nil207
+	JZ    nil239
 	ADDQ  $0x20, R10
 
-nil207:
+nil239:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -7616,9 +8166,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out209
+	JLE          out241
 
-loop208:
+loop240:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -7629,9 +8179,9 @@ loop208:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop208
+	JNZ    loop240
 
-out209:
+out241:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -7639,9 +8189,9 @@ out209:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out211
+	JLE    out243
 
-loop210:
+loop242:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -7757,9 +8307,9 @@ loop210:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop210
+	JNZ          loop242
 
-out211:
+out243:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -7771,9 +8321,9 @@ out211:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out213
+	JLE          out245
 
-loop212:
+loop244:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -7784,25 +8334,25 @@ loop212:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop212
+	JNZ     loop244
 
-out213:
+out245:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out215
+	JLE    out247
 
-loop214:
+loop246:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop214
+	JNZ     loop246
 
-out215:
+out247:
 	VZEROUPPER
 	RET
 
@@ -7821,9 +8371,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out217
+	JLE    out249
 
-loop216:
+loop248:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -7835,17 +8385,17 @@ loop216:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop216
+	JNZ         loop248
 
-out217:
+out249:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out219
+	JLE          out251
 
-loop218:
+loop250:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -7870,9 +8420,9 @@ loop218:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop218
+	JNZ     loop250
 
-out219:
+out251:
 	VZEROUPPER
 	RET
 
@@ -7891,9 +8441,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points220:
+points252:
 	CMPQ   R8, $0x03
-	JL     points221
+	JL     points253
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7901,9 +8451,9 @@ points220:
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out223
+	JLE    out255
 
-loop222:
+loop254:
 	VMOVUPS      (R10), Y3
 	VBROADCASTSS (R11), Y4
 	VSUBPS       Y4, Y3, Y4
@@ -7917,9 +8467,9 @@ loop222:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop222
+	JNZ          loop254
 
-out223:
+out255:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -7930,7 +8480,7 @@ out223:
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general224
+	JZ           general256
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y10
@@ -7982,9 +8532,9 @@ out223:
 	VANDPS       Y9, Y11, Y2
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out227
+	JLE          out259
 
-loop226:
+loop258:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -7996,17 +8546,17 @@ loop226:
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 	CMPQ         R12, $0x04
-	JNE          once228
+	JNE          once260
 	VMULPS       Y0, Y0, Y0
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 
-once228:
+once260:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop226
+	JNZ  loop258
 
-out227:
+out259:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -8014,13 +8564,13 @@ out227:
 	VFMADD231PS  Y1, Y9, Y6
 	VADDPS       Y2, Y7, Y7
 	VFMADD231PS  Y2, Y9, Y8
-	JMP          done225
+	JMP          done257
 
-general224:
+general256:
 	TESTQ R11, R11
-	JLE   out230
+	JLE   out262
 
-loop229:
+loop261:
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y10
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y10, Y11
@@ -8078,10 +8628,10 @@ loop229:
 	VFMADD231PS  Y10, Y9, Y8
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop229
+	JNZ          loop261
 
-out230:
-done225:
+out262:
+done257:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
@@ -8096,7 +8646,7 @@ done225:
 	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value231
+	JZ           value263
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -8113,9 +8663,9 @@ done225:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out233
+	JLE          out265
 
-loop232:
+loop264:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
@@ -8132,29 +8682,29 @@ loop232:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop232
+	JNZ          loop264
 
-out233:
-value231:
+out265:
+value263:
 	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x03, R8
-	JMP  points220
+	JMP  points252
 
-points221:
-points234:
+points253:
+points266:
 	CMPQ   R8, $0x01
-	JL     points235
+	JL     points267
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out237
+	JLE    out269
 
-loop236:
+loop268:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -8162,16 +8712,16 @@ loop236:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop236
+	JNZ          loop268
 
-out237:
+out269:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general238
+	JZ           general270
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y3
@@ -8191,33 +8741,33 @@ out237:
 	VANDPS       Y3, Y5, Y0
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out241
+	JLE          out273
 
-loop240:
+loop272:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once242
+	JNE          once274
 	VMULPS       Y0, Y0, Y0
 
-once242:
+once274:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop240
+	JNZ  loop272
 
-out241:
+out273:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
-	JMP          done239
+	JMP          done271
 
-general238:
+general270:
 	TESTQ R11, R11
-	JLE   out244
+	JLE   out276
 
-loop243:
+loop275:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y4, Y5
@@ -8239,10 +8789,10 @@ loop243:
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop243
+	JNZ          loop275
 
-out244:
-done239:
+out276:
+done271:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -8251,7 +8801,7 @@ done239:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value245
+	JZ           value277
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -8262,9 +8812,9 @@ done239:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out247
+	JLE          out279
 
-loop246:
+loop278:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -8275,23 +8825,23 @@ loop246:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop246
+	JNZ          loop278
 
-out247:
-value245:
+out279:
+value277:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points234
+	JMP  points266
 
-points235:
+points267:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip248
+	JZ    skip280
 	ADDQ  $0x20, CX
 
-skip248:
+skip280:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -8325,9 +8875,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out250
+	JLE    out282
 
-loop249:
+loop281:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -8341,8 +8891,8 @@ loop249:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop249
+	JNZ         loop281
 
-out250:
+out282:
 	VZEROUPPER
 	RET

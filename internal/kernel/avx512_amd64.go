@@ -6,6 +6,9 @@ package kernel
 func mulAVX512(task *byte)
 
 //go:noescape
+func mulHalfAVX512(task *byte)
+
+//go:noescape
 func gradFullAVX512(task *byte)
 
 //go:noescape

@@ -1220,6 +1220,936 @@ done:
 	VZEROUPPER
 	RET
 
+// func mulHalfAVX512(task *byte)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·mulHalfAVX512(SB), NOSPLIT, $0-8
+	MOVQ task+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 88(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 96(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 104(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 112(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 120(AX)
+
+block:
+	MOVQ    72(AX), CX
+	MOVQ    120(AX), DX
+	TESTQ   DX, DX
+	JZ      tile
+	MOVQ    $0x00000008, DX
+	CMPQ    CX, DX
+	CMOVQGT DX, CX
+
+tile:
+	CMPQ    CX, $0x08
+	JGE     rows8
+	CMPQ    CX, $0x07
+	JGE     rows7
+	CMPQ    CX, $0x06
+	JGE     rows6
+	CMPQ    CX, $0x05
+	JGE     rows5
+	CMPQ    CX, $0x04
+	JGE     rows4
+	CMPQ    CX, $0x03
+	JGE     rows3
+	CMPQ    CX, $0x02
+	JGE     rows2
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready65
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready65:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero66
+	VBROADCASTSS (R8), Z0
+	ADDQ         $0x04, 104(AX)
+	JMP          add67
+
+zero66:
+	VXORPS Z0, Z0, Z0
+
+add67:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start68
+	VADDPS (R9), Z0, Z0
+
+start68:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out70
+
+loop69:
+	VMOVUPS          (BX), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	DECQ             SI
+	JNZ              loop69
+
+out70:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated72
+	VXORPS Z1, Z1, Z1
+	VMAXPS Z0, Z1, Z0
+
+gated72:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store71
+	VXORPS    Z1, Z1, Z1
+	VCMPPS    $0x11, (DX), Z1, K1
+	VMOVAPS.Z Z0, K1, Z0
+	ADDQ      $0x00000080, 112(AX)
+
+store71:
+	VMOVUPS Z0, (R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	ADDQ    $0x00000080, 96(AX)
+	IMUL3Q  $0x01, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x01, 72(AX)
+	SUBQ    $0x01, CX
+	JG      tile
+	JMP     blockDone
+
+rows2:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready73
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready73:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero74
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	ADDQ         $0x08, 104(AX)
+	JMP          add75
+
+zero74:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+add75:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start76
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+
+start76:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out78
+
+loop77:
+	VMOVUPS          (BX), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z2, Z1
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	DECQ             SI
+	JNZ              loop77
+
+out78:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated80
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z0, Z2, Z0
+	VMAXPS Z1, Z2, Z1
+
+gated80:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store79
+	VXORPS    Z2, Z2, Z2
+	VCMPPS    $0x11, (DX), Z2, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z2, K1
+	VMOVAPS.Z Z1, K1, Z1
+	ADDQ      $0x00000100, 112(AX)
+
+store79:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	ADDQ    $0x00000100, 96(AX)
+	IMUL3Q  $0x02, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x02, 72(AX)
+	SUBQ    $0x02, CX
+	JG      tile
+	JMP     blockDone
+
+rows3:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready81
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready81:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero82
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	ADDQ         $0x0c, 104(AX)
+	JMP          add83
+
+zero82:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+
+add83:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start84
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+
+start84:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out86
+
+loop85:
+	VMOVUPS          (BX), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z3, Z2
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	DECQ             SI
+	JNZ              loop85
+
+out86:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated88
+	VXORPS Z3, Z3, Z3
+	VMAXPS Z0, Z3, Z0
+	VMAXPS Z1, Z3, Z1
+	VMAXPS Z2, Z3, Z2
+
+gated88:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store87
+	VXORPS    Z3, Z3, Z3
+	VCMPPS    $0x11, (DX), Z3, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z3, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	ADDQ      $0x00000180, 112(AX)
+
+store87:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	ADDQ    $0x00000180, 96(AX)
+	IMUL3Q  $0x03, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x03, 72(AX)
+	SUBQ    $0x03, CX
+	JG      tile
+	JMP     blockDone
+
+rows4:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready89
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready89:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero90
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	ADDQ         $0x10, 104(AX)
+	JMP          add91
+
+zero90:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+add91:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start92
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+	VADDPS 384(R9), Z3, Z3
+
+start92:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	TESTQ SI, SI
+	JLE   out94
+
+loop93:
+	VMOVUPS          (BX), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(R8*1), Z4, Z3
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	DECQ             SI
+	JNZ              loop93
+
+out94:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated96
+	VXORPS Z4, Z4, Z4
+	VMAXPS Z0, Z4, Z0
+	VMAXPS Z1, Z4, Z1
+	VMAXPS Z2, Z4, Z2
+	VMAXPS Z3, Z4, Z3
+
+gated96:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store95
+	VXORPS    Z4, Z4, Z4
+	VCMPPS    $0x11, (DX), Z4, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z4, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z4, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 384(DX), Z4, K1
+	VMOVAPS.Z Z3, K1, Z3
+	ADDQ      $0x00000200, 112(AX)
+
+store95:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VMOVUPS Z3, 384(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	VMOVUPS Z0, 448(R9)
+	ADDQ    $0x00000200, 96(AX)
+	IMUL3Q  $0x04, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x04, 72(AX)
+	SUBQ    $0x04, CX
+	JG      tile
+	JMP     blockDone
+
+rows5:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready97
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready97:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero98
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	VBROADCASTSS 16(R8), Z4
+	ADDQ         $0x14, 104(AX)
+	JMP          add99
+
+zero98:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+
+add99:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start100
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+	VADDPS 384(R9), Z3, Z3
+	VADDPS 512(R9), Z4, Z4
+
+start100:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	LEAQ  (DX)(R10*4), R9
+	TESTQ SI, SI
+	JLE   out102
+
+loop101:
+	VMOVUPS          (BX), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(R8*1), Z5, Z3
+	VFMADD231PS.BCST (R9), Z5, Z4
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	ADDQ             DI, R9
+	DECQ             SI
+	JNZ              loop101
+
+out102:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated104
+	VXORPS Z5, Z5, Z5
+	VMAXPS Z0, Z5, Z0
+	VMAXPS Z1, Z5, Z1
+	VMAXPS Z2, Z5, Z2
+	VMAXPS Z3, Z5, Z3
+	VMAXPS Z4, Z5, Z4
+
+gated104:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store103
+	VXORPS    Z5, Z5, Z5
+	VCMPPS    $0x11, (DX), Z5, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z5, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z5, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 384(DX), Z5, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VCMPPS    $0x11, 512(DX), Z5, K1
+	VMOVAPS.Z Z4, K1, Z4
+	ADDQ      $0x00000280, 112(AX)
+
+store103:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z4, 512(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	VMOVUPS Z0, 448(R9)
+	VMOVUPS Z0, 576(R9)
+	ADDQ    $0x00000280, 96(AX)
+	IMUL3Q  $0x05, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x05, 72(AX)
+	SUBQ    $0x05, CX
+	JG      tile
+	JMP     blockDone
+
+rows6:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready105
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready105:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero106
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	VBROADCASTSS 16(R8), Z4
+	VBROADCASTSS 20(R8), Z5
+	ADDQ         $0x18, 104(AX)
+	JMP          add107
+
+zero106:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+
+add107:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start108
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+	VADDPS 384(R9), Z3, Z3
+	VADDPS 512(R9), Z4, Z4
+	VADDPS 640(R9), Z5, Z5
+
+start108:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	LEAQ  (DX)(R10*4), R9
+	TESTQ SI, SI
+	JLE   out110
+
+loop109:
+	VMOVUPS          (BX), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(R8*1), Z6, Z3
+	VFMADD231PS.BCST (R9), Z6, Z4
+	VFMADD231PS.BCST (R9)(R10*1), Z6, Z5
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	ADDQ             DI, R9
+	DECQ             SI
+	JNZ              loop109
+
+out110:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated112
+	VXORPS Z6, Z6, Z6
+	VMAXPS Z0, Z6, Z0
+	VMAXPS Z1, Z6, Z1
+	VMAXPS Z2, Z6, Z2
+	VMAXPS Z3, Z6, Z3
+	VMAXPS Z4, Z6, Z4
+	VMAXPS Z5, Z6, Z5
+
+gated112:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store111
+	VXORPS    Z6, Z6, Z6
+	VCMPPS    $0x11, (DX), Z6, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z6, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z6, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 384(DX), Z6, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VCMPPS    $0x11, 512(DX), Z6, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VCMPPS    $0x11, 640(DX), Z6, K1
+	VMOVAPS.Z Z5, K1, Z5
+	ADDQ      $0x00000300, 112(AX)
+
+store111:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z4, 512(R9)
+	VMOVUPS Z5, 640(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	VMOVUPS Z0, 448(R9)
+	VMOVUPS Z0, 576(R9)
+	VMOVUPS Z0, 704(R9)
+	ADDQ    $0x00000300, 96(AX)
+	IMUL3Q  $0x06, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x06, 72(AX)
+	SUBQ    $0x06, CX
+	JG      tile
+	JMP     blockDone
+
+rows7:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready113
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready113:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero114
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	VBROADCASTSS 16(R8), Z4
+	VBROADCASTSS 20(R8), Z5
+	VBROADCASTSS 24(R8), Z6
+	ADDQ         $0x1c, 104(AX)
+	JMP          add115
+
+zero114:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+
+add115:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start116
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+	VADDPS 384(R9), Z3, Z3
+	VADDPS 512(R9), Z4, Z4
+	VADDPS 640(R9), Z5, Z5
+	VADDPS 768(R9), Z6, Z6
+
+start116:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	LEAQ  (DX)(R10*4), R9
+	TESTQ SI, SI
+	JLE   out118
+
+loop117:
+	VMOVUPS          (BX), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(R8*1), Z7, Z3
+	VFMADD231PS.BCST (R9), Z7, Z4
+	VFMADD231PS.BCST (R9)(R10*1), Z7, Z5
+	VFMADD231PS.BCST (R9)(R10*2), Z7, Z6
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	ADDQ             DI, R9
+	DECQ             SI
+	JNZ              loop117
+
+out118:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated120
+	VXORPS Z7, Z7, Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+	VMAXPS Z3, Z7, Z3
+	VMAXPS Z4, Z7, Z4
+	VMAXPS Z5, Z7, Z5
+	VMAXPS Z6, Z7, Z6
+
+gated120:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store119
+	VXORPS    Z7, Z7, Z7
+	VCMPPS    $0x11, (DX), Z7, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z7, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z7, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 384(DX), Z7, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VCMPPS    $0x11, 512(DX), Z7, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VCMPPS    $0x11, 640(DX), Z7, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VCMPPS    $0x11, 768(DX), Z7, K1
+	VMOVAPS.Z Z6, K1, Z6
+	ADDQ      $0x00000380, 112(AX)
+
+store119:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z4, 512(R9)
+	VMOVUPS Z5, 640(R9)
+	VMOVUPS Z6, 768(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	VMOVUPS Z0, 448(R9)
+	VMOVUPS Z0, 576(R9)
+	VMOVUPS Z0, 704(R9)
+	VMOVUPS Z0, 832(R9)
+	ADDQ    $0x00000380, 96(AX)
+	IMUL3Q  $0x07, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x07, 72(AX)
+	SUBQ    $0x07, CX
+	JG      tile
+	JMP     blockDone
+
+rows8:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready121
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready121:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero122
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	VBROADCASTSS 16(R8), Z4
+	VBROADCASTSS 20(R8), Z5
+	VBROADCASTSS 24(R8), Z6
+	VBROADCASTSS 28(R8), Z7
+	ADDQ         $0x20, 104(AX)
+	JMP          add123
+
+zero122:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+add123:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start124
+	VADDPS (R9), Z0, Z0
+	VADDPS 128(R9), Z1, Z1
+	VADDPS 256(R9), Z2, Z2
+	VADDPS 384(R9), Z3, Z3
+	VADDPS 512(R9), Z4, Z4
+	VADDPS 640(R9), Z5, Z5
+	VADDPS 768(R9), Z6, Z6
+	VADDPS 896(R9), Z7, Z7
+
+start124:
+	MOVQ  48(AX), R10
+	LEAQ  (R10)(R10*2), R8
+	LEAQ  (DX)(R10*4), R9
+	TESTQ SI, SI
+	JLE   out126
+
+loop125:
+	VMOVUPS          (BX), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(R10*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(R10*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z3
+	VFMADD231PS.BCST (R9), Z8, Z4
+	VFMADD231PS.BCST (R9)(R10*1), Z8, Z5
+	VFMADD231PS.BCST (R9)(R10*2), Z8, Z6
+	VFMADD231PS.BCST (R9)(R8*1), Z8, Z7
+	ADDQ             $0x00000080, BX
+	ADDQ             DI, DX
+	ADDQ             DI, R9
+	DECQ             SI
+	JNZ              loop125
+
+out126:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated128
+	VXORPS Z8, Z8, Z8
+	VMAXPS Z0, Z8, Z0
+	VMAXPS Z1, Z8, Z1
+	VMAXPS Z2, Z8, Z2
+	VMAXPS Z3, Z8, Z3
+	VMAXPS Z4, Z8, Z4
+	VMAXPS Z5, Z8, Z5
+	VMAXPS Z6, Z8, Z6
+	VMAXPS Z7, Z8, Z7
+
+gated128:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store127
+	VXORPS    Z8, Z8, Z8
+	VCMPPS    $0x11, (DX), Z8, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 128(DX), Z8, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 256(DX), Z8, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 384(DX), Z8, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VCMPPS    $0x11, 512(DX), Z8, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VCMPPS    $0x11, 640(DX), Z8, K1
+	VMOVAPS.Z Z5, K1, Z5
+	VCMPPS    $0x11, 768(DX), Z8, K1
+	VMOVAPS.Z Z6, K1, Z6
+	VCMPPS    $0x11, 896(DX), Z8, K1
+	VMOVAPS.Z Z7, K1, Z7
+	ADDQ      $0x00000400, 112(AX)
+
+store127:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 128(R9)
+	VMOVUPS Z2, 256(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z4, 512(R9)
+	VMOVUPS Z5, 640(R9)
+	VMOVUPS Z6, 768(R9)
+	VMOVUPS Z7, 896(R9)
+	VXORPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(R9)
+	VMOVUPS Z0, 192(R9)
+	VMOVUPS Z0, 320(R9)
+	VMOVUPS Z0, 448(R9)
+	VMOVUPS Z0, 576(R9)
+	VMOVUPS Z0, 704(R9)
+	VMOVUPS Z0, 832(R9)
+	VMOVUPS Z0, 960(R9)
+	ADDQ    $0x00000400, 96(AX)
+	IMUL3Q  $0x08, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x08, 72(AX)
+	SUBQ    $0x08, CX
+	JG      tile
+
+blockDone:
+	MOVQ  120(AX), DX
+	TESTQ DX, DX
+	JZ    done
+	ADDQ  $0x08, 120(AX)
+	CMPQ  72(AX), $0x00
+	JG    block
+
+done:
+	VZEROUPPER
+	RET
+
 // func gradFullAVX512(task *byte)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·gradFullAVX512(SB), NOSPLIT, $0-8
@@ -1252,14 +2182,14 @@ tile:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out66
+	JLE    out130
 
-loop65:
+loop129:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane67:
+lane131:
 	VMOVUPS      (R9), Z2
 	VMOVUPS      64(R9), Z3
 	VBROADCASTSS (R8), Z4
@@ -1268,13 +2198,13 @@ lane67:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane67
+	JNZ          lane131
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop65
+	JNZ          loop129
 
-out66:
+out130:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1298,14 +2228,14 @@ rows2:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out69
+	JLE    out133
 
-loop68:
+loop132:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane70:
+lane134:
 	VMOVUPS      (R9), Z4
 	VMOVUPS      64(R9), Z5
 	VBROADCASTSS (R8), Z6
@@ -1317,13 +2247,13 @@ lane70:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane70
+	JNZ          lane134
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop68
+	JNZ          loop132
 
-out69:
+out133:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1354,14 +2284,14 @@ rows3:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out72
+	JLE    out136
 
-loop71:
+loop135:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane73:
+lane137:
 	VMOVUPS      (R9), Z6
 	VMOVUPS      64(R9), Z7
 	VBROADCASTSS (R8), Z8
@@ -1376,13 +2306,13 @@ lane73:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane73
+	JNZ          lane137
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop71
+	JNZ          loop135
 
-out72:
+out136:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1420,14 +2350,14 @@ rows4:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out75
+	JLE    out139
 
-loop74:
+loop138:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane76:
+lane140:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (R8), Z10
@@ -1445,13 +2375,13 @@ lane76:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane76
+	JNZ          lane140
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop74
+	JNZ          loop138
 
-out75:
+out139:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1496,14 +2426,14 @@ rows5:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out78
+	JLE    out142
 
-loop77:
+loop141:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane79:
+lane143:
 	VMOVUPS      (R9), Z10
 	VMOVUPS      64(R9), Z11
 	VBROADCASTSS (R8), Z12
@@ -1524,13 +2454,13 @@ lane79:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane79
+	JNZ          lane143
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop77
+	JNZ          loop141
 
-out78:
+out142:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1582,14 +2512,14 @@ rows6:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out81
+	JLE    out145
 
-loop80:
+loop144:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane82:
+lane146:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (R8), Z14
@@ -1613,13 +2543,13 @@ lane82:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane82
+	JNZ          lane146
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop80
+	JNZ          loop144
 
-out81:
+out145:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1678,14 +2608,14 @@ rows7:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out84
+	JLE    out148
 
-loop83:
+loop147:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane85:
+lane149:
 	VMOVUPS      (R9), Z14
 	VMOVUPS      64(R9), Z15
 	VBROADCASTSS (R8), Z16
@@ -1712,13 +2642,13 @@ lane85:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane85
+	JNZ          lane149
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop83
+	JNZ          loop147
 
-out84:
+out148:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1784,14 +2714,14 @@ rows8:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out87
+	JLE    out151
 
-loop86:
+loop150:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane88:
+lane152:
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VBROADCASTSS (R8), Z18
@@ -1821,13 +2751,13 @@ lane88:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane88
+	JNZ          lane152
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop86
+	JNZ          loop150
 
-out87:
+out151:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1912,26 +2842,26 @@ tile:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out90
+	JLE    out154
 
-loop89:
+loop153:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane91:
+lane155:
 	VMOVUPS          (R9), Z1
 	VFMADD231PS.BCST (R8), Z1, Z0
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane91
+	JNZ              lane155
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop89
+	JNZ              loop153
 
-out90:
+out154:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1951,27 +2881,27 @@ rows2:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out93
+	JLE    out157
 
-loop92:
+loop156:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane94:
+lane158:
 	VMOVUPS          (R9), Z2
 	VFMADD231PS.BCST (R8), Z2, Z0
 	VFMADD231PS.BCST 128(R8), Z2, Z1
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane94
+	JNZ              lane158
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop92
+	JNZ              loop156
 
-out93:
+out157:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -1995,14 +2925,14 @@ rows3:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out96
+	JLE    out160
 
-loop95:
+loop159:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane97:
+lane161:
 	VMOVUPS          (R9), Z3
 	VFMADD231PS.BCST (R8), Z3, Z0
 	VFMADD231PS.BCST 128(R8), Z3, Z1
@@ -2010,13 +2940,13 @@ lane97:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane97
+	JNZ              lane161
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop95
+	JNZ              loop159
 
-out96:
+out160:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2044,14 +2974,14 @@ rows4:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out99
+	JLE    out163
 
-loop98:
+loop162:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane100:
+lane164:
 	VMOVUPS          (R9), Z4
 	VFMADD231PS.BCST (R8), Z4, Z0
 	VFMADD231PS.BCST 128(R8), Z4, Z1
@@ -2060,13 +2990,13 @@ lane100:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane100
+	JNZ              lane164
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop98
+	JNZ              loop162
 
-out99:
+out163:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2098,14 +3028,14 @@ rows5:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out102
+	JLE    out166
 
-loop101:
+loop165:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane103:
+lane167:
 	VMOVUPS          (R9), Z5
 	VFMADD231PS.BCST (R8), Z5, Z0
 	VFMADD231PS.BCST 128(R8), Z5, Z1
@@ -2115,13 +3045,13 @@ lane103:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane103
+	JNZ              lane167
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop101
+	JNZ              loop165
 
-out102:
+out166:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2157,14 +3087,14 @@ rows6:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out105
+	JLE    out169
 
-loop104:
+loop168:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane106:
+lane170:
 	VMOVUPS          (R9), Z6
 	VFMADD231PS.BCST (R8), Z6, Z0
 	VFMADD231PS.BCST 128(R8), Z6, Z1
@@ -2175,13 +3105,13 @@ lane106:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane106
+	JNZ              lane170
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop104
+	JNZ              loop168
 
-out105:
+out169:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2221,14 +3151,14 @@ rows7:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out108
+	JLE    out172
 
-loop107:
+loop171:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane109:
+lane173:
 	VMOVUPS          (R9), Z7
 	VFMADD231PS.BCST (R8), Z7, Z0
 	VFMADD231PS.BCST 128(R8), Z7, Z1
@@ -2240,13 +3170,13 @@ lane109:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane109
+	JNZ              lane173
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop107
+	JNZ              loop171
 
-out108:
+out172:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2290,14 +3220,14 @@ rows8:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out111
+	JLE    out175
 
-loop110:
+loop174:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane112:
+lane176:
 	VMOVUPS          (R9), Z8
 	VFMADD231PS.BCST (R8), Z8, Z0
 	VFMADD231PS.BCST 128(R8), Z8, Z1
@@ -2310,13 +3240,13 @@ lane112:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane112
+	JNZ              lane176
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop110
+	JNZ              loop174
 
-out111:
+out175:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2371,14 +3301,14 @@ rows16:
 	MOVQ   40(AX), SI
 	MOVQ   56(AX), DI
 	TESTQ  DI, DI
-	JLE    out114
+	JLE    out178
 
-loop113:
+loop177:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane115:
+lane179:
 	VMOVUPS          (R9), Z16
 	VFMADD231PS.BCST (R8), Z16, Z0
 	VFMADD231PS.BCST 128(R8), Z16, Z1
@@ -2399,13 +3329,13 @@ lane115:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane115
+	JNZ              lane179
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop113
+	JNZ              loop177
 
-out114:
+out178:
 	MOVQ    72(AX), DX
 	MOVQ    24(AX), BX
 	VADDPS  (DX), Z0, Z0
@@ -2489,55 +3419,55 @@ TEXT ·transpose16AVX512(SB), NOSPLIT, $0-32
 	VXORPS  Z14, Z14, Z14
 	VXORPS  Z15, Z15, Z15
 	CMPQ    BX, $0x00
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS (DX), Z0
 	CMPQ    BX, $0x01
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 128(DX), Z1
 	CMPQ    BX, $0x02
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 256(DX), Z2
 	CMPQ    BX, $0x03
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 384(DX), Z3
 	CMPQ    BX, $0x04
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 512(DX), Z4
 	CMPQ    BX, $0x05
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 640(DX), Z5
 	CMPQ    BX, $0x06
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 768(DX), Z6
 	CMPQ    BX, $0x07
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 896(DX), Z7
 	CMPQ    BX, $0x08
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1024(DX), Z8
 	CMPQ    BX, $0x09
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1152(DX), Z9
 	CMPQ    BX, $0x0a
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1280(DX), Z10
 	CMPQ    BX, $0x0b
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1408(DX), Z11
 	CMPQ    BX, $0x0c
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1536(DX), Z12
 	CMPQ    BX, $0x0d
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1664(DX), Z13
 	CMPQ    BX, $0x0e
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1792(DX), Z14
 	CMPQ    BX, $0x0f
-	JLE     loaded116
+	JLE     loaded180
 	VMOVUPS 1920(DX), Z15
 
-loaded116:
+loaded180:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -2651,55 +3581,55 @@ loaded116:
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
 	CMPQ       BX, $0x00
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    64(DX), Z0
 	CMPQ       BX, $0x01
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    192(DX), Z1
 	CMPQ       BX, $0x02
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    320(DX), Z2
 	CMPQ       BX, $0x03
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    448(DX), Z3
 	CMPQ       BX, $0x04
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    576(DX), Z4
 	CMPQ       BX, $0x05
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    704(DX), Z5
 	CMPQ       BX, $0x06
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    832(DX), Z6
 	CMPQ       BX, $0x07
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    960(DX), Z7
 	CMPQ       BX, $0x08
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1088(DX), Z8
 	CMPQ       BX, $0x09
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1216(DX), Z9
 	CMPQ       BX, $0x0a
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1344(DX), Z10
 	CMPQ       BX, $0x0b
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1472(DX), Z11
 	CMPQ       BX, $0x0c
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1600(DX), Z12
 	CMPQ       BX, $0x0d
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1728(DX), Z13
 	CMPQ       BX, $0x0e
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1856(DX), Z14
 	CMPQ       BX, $0x0f
-	JLE        loaded117
+	JLE        loaded181
 	VMOVUPS    1984(DX), Z15
 
-loaded117:
+loaded181:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -2808,9 +3738,9 @@ TEXT ·rowSumAVX512(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out119
+	JLE   out183
 
-loop118:
+loop182:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2830,9 +3760,9 @@ loop118:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out121
+	JLE    out185
 
-loop120:
+loop184:
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z0, Z0
 	VADDPS 128(DI), Z1, Z1
@@ -2867,9 +3797,9 @@ loop120:
 	VADDPS 1984(DI), Z15, Z15
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop120
+	JNZ    loop184
 
-out121:
+out185:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VADDPS     Z16, Z0, Z16
@@ -2920,9 +3850,9 @@ out121:
 	ADDQ       $0x00000800, CX
 	ADDQ       $0x40, AX
 	DECQ       BX
-	JNZ        loop118
+	JNZ        loop182
 
-out119:
+out183:
 	VZEROUPPER
 	RET
 
@@ -2933,9 +3863,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest123
+	JL   rest187
 
-whole122:
+whole186:
 	VMOVUPS           (CX), Z0
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z0, K1
 	VBROADCASTSS      c42b20000AVX512<>+0(SB), Z1
@@ -2984,11 +3914,11 @@ whole122:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole122
+	JGE               whole186
 
-rest123:
+rest187:
 	TESTQ             DX, DX
-	JLE               end125
+	JLE               end189
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3021,9 +3951,9 @@ rest123:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest123
+	JMP               rest187
 
-end125:
+end189:
 	VZEROUPPER
 	RET
 
@@ -3154,9 +4084,9 @@ TEXT ·logAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest127
+	JL   rest191
 
-whole126:
+whole190:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      c00800000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -3213,11 +4143,11 @@ whole126:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole126
+	JGE               whole190
 
-rest127:
+rest191:
 	TESTQ             DX, DX
-	JLE               end129
+	JLE               end193
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3254,9 +4184,9 @@ rest127:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest127
+	JMP               rest191
 
-end129:
+end193:
 	VZEROUPPER
 	RET
 
@@ -3397,9 +4327,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest131
+	JL   rest195
 
-whole130:
+whole194:
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     c40fcf84fAVX512<>+0(SB), Z1
 	VMINPS           Z0, Z1, Z0
@@ -3444,11 +4374,11 @@ whole130:
 	ADDQ             $0x00000080, CX
 	SUBQ             $0x20, DX
 	CMPQ             DX, $0x20
-	JGE              whole130
+	JGE              whole194
 
-rest131:
+rest195:
 	TESTQ            DX, DX
-	JLE              end133
+	JLE              end197
 	MOVQ             DX, BX
 	MOVQ             $0x00000010, SI
 	CMPQ             BX, SI
@@ -3479,9 +4409,9 @@ rest131:
 	ADDQ             $0x40, AX
 	ADDQ             $0x40, CX
 	SUBQ             BX, DX
-	JMP              rest131
+	JMP              rest195
 
-end133:
+end197:
 	VZEROUPPER
 	RET
 
@@ -3622,9 +4552,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest135
+	JL   rest199
 
-whole134:
+whole198:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z1, Z1, Z1
 	VSUBPS            Z0, Z1, Z1
@@ -3683,11 +4613,11 @@ whole134:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole134
+	JGE               whole198
 
-rest135:
+rest199:
 	TESTQ             DX, DX
-	JLE               end137
+	JLE               end201
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3725,9 +4655,9 @@ rest135:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest135
+	JMP               rest199
 
-end137:
+end201:
 	VZEROUPPER
 	RET
 
@@ -3738,9 +4668,9 @@ TEXT ·softplusAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest139
+	JL   rest203
 
-whole138:
+whole202:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z2, Z2, Z2
 	VMAXPS            Z0, Z2, Z1
@@ -3851,11 +4781,11 @@ whole138:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole138
+	JGE               whole202
 
-rest139:
+rest203:
 	TESTQ             DX, DX
-	JLE               end141
+	JLE               end205
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -3919,9 +4849,9 @@ rest139:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest139
+	JMP               rest203
 
-end141:
+end205:
 	VZEROUPPER
 	RET
 
@@ -3932,9 +4862,9 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest143
+	JL   rest207
 
-whole142:
+whole206:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -3995,11 +4925,11 @@ whole142:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole142
+	JGE               whole206
 
-rest143:
+rest207:
 	TESTQ             DX, DX
-	JLE               end145
+	JLE               end209
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4038,9 +4968,9 @@ rest143:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest143
+	JMP               rest207
 
-end145:
+end209:
 	VZEROUPPER
 	RET
 
@@ -4061,9 +4991,9 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest147
+	JL   rest211
 
-whole146:
+whole210:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -4132,11 +5062,11 @@ whole146:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole146
+	JGE               whole210
 
-rest147:
+rest211:
 	TESTQ             DX, DX
-	JLE               end149
+	JLE               end213
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4179,9 +5109,9 @@ rest147:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest147
+	JMP               rest211
 
-end149:
+end213:
 	VZEROUPPER
 	RET
 
@@ -4223,9 +5153,9 @@ TEXT ·tanhGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest151
+	JL   rest215
 
-whole150:
+whole214:
 	VMOVUPS      (CX), Z0
 	VMOVUPS      (DX), Z1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
@@ -4237,11 +5167,11 @@ whole150:
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
 	CMPQ         BX, $0x10
-	JGE          whole150
+	JGE          whole214
 
-rest151:
+rest215:
 	TESTQ        BX, BX
-	JLE          end153
+	JLE          end217
 	MOVQ         BX, SI
 	MOVQ         $0x00000010, DI
 	CMPQ         SI, DI
@@ -4259,9 +5189,9 @@ rest151:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         SI, BX
-	JMP          rest151
+	JMP          rest215
 
-end153:
+end217:
 	VZEROUPPER
 	RET
 
@@ -4273,9 +5203,9 @@ TEXT ·siluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest155
+	JL   rest219
 
-whole154:
+whole218:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z2
@@ -4317,11 +5247,11 @@ whole154:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole154
+	JGE               whole218
 
-rest155:
+rest219:
 	TESTQ             BX, BX
-	JLE               end157
+	JLE               end221
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -4369,9 +5299,9 @@ rest155:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest155
+	JMP               rest219
 
-end157:
+end221:
 	VZEROUPPER
 	RET
 
@@ -4383,9 +5313,9 @@ TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest159
+	JL   rest223
 
-whole158:
+whole222:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z2
@@ -4436,11 +5366,11 @@ whole158:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole158
+	JGE               whole222
 
-rest159:
+rest223:
 	TESTQ             BX, BX
-	JLE               end161
+	JLE               end225
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -4497,9 +5427,9 @@ rest159:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest159
+	JMP               rest223
 
-end161:
+end225:
 	VZEROUPPER
 	RET
 
@@ -4532,9 +5462,9 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Z0
 	CMPQ         DX, $0x20
-	JL           rest163
+	JL           rest227
 
-whole162:
+whole226:
 	VMOVUPS     (AX), Z1
 	VFMADD231PS (CX), Z0, Z1
 	VMOVUPS     Z1, (AX)
@@ -4545,11 +5475,11 @@ whole162:
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
 	CMPQ        DX, $0x20
-	JGE         whole162
+	JGE         whole226
 
-rest163:
+rest227:
 	TESTQ       DX, DX
-	JLE         end165
+	JLE         end229
 	MOVQ        DX, BX
 	MOVQ        $0x00000010, SI
 	CMPQ        BX, SI
@@ -4564,9 +5494,9 @@ rest163:
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        BX, DX
-	JMP         rest163
+	JMP         rest227
 
-end165:
+end229:
 	VZEROUPPER
 	RET
 
@@ -4582,9 +5512,9 @@ TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out167
+	JLE     out231
 
-loop166:
+loop230:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -4640,9 +5570,9 @@ loop166:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop166
+	JNZ               loop230
 
-out167:
+out231:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -4689,9 +5619,9 @@ TEXT ·affineBackwardAVX512(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out169
+	JLE   out233
 
-loop168:
+loop232:
 	VMOVUPS     (BX), Z0
 	VMOVUPS     (SI), Z2
 	VMULPS      (R8), Z0, Z1
@@ -4714,9 +5644,9 @@ loop168:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop168
+	JNZ         loop232
 
-out169:
+out233:
 	VZEROUPPER
 	RET
 
@@ -4731,9 +5661,9 @@ TEXT ·affineInverseAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out171
+	JLE     out235
 
-loop170:
+loop234:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -4788,9 +5718,9 @@ loop170:
 	ADDQ              $0x00000080, CX
 	ADDQ              $0x00000080, BX
 	DECQ              AX
-	JNZ               loop170
+	JNZ               loop234
 
-out171:
+out235:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -4809,33 +5739,33 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x10
-	JL   rest173
+	JL   rest237
 
-whole172:
+whole236:
 	VXORPS Z0, Z0, Z0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out177
+	JLE    out241
 
-loop176:
+loop240:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Z0, Z0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop176
+	JNZ    loop240
 
-out177:
+out241:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked178
+	JZ           unmasked242
 	VMOVUPS      (SI)(R10*1), Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked178:
+unmasked242:
 	VMOVUPS      (DX)(R10*1), Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -4865,11 +5795,11 @@ unmasked178:
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, AX
 	CMPQ         AX, $0x10
-	JGE          whole172
+	JGE          whole236
 
-rest173:
+rest237:
 	TESTQ   AX, AX
-	JLE     end175
+	JLE     end239
 	MOVQ    AX, R11
 	MOVQ    $0x00000010, R12
 	CMPQ    R11, R12
@@ -4881,27 +5811,27 @@ rest173:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out180
+	JLE     out244
 
-loop179:
+loop243:
 	MOVQ      (R12), R14
 	VMOVUPS.Z (R14)(R10*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	ADDQ      $0x18, R12
 	DECQ      R13
-	JNZ       loop179
+	JNZ       loop243
 
-out180:
+out244:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked181
+	JZ           unmasked245
 	VMOVUPS.Z    (SI)(R10*1), K1, Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked181:
+unmasked245:
 	VMOVUPS.Z    (DX)(R10*1), K1, Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -4930,9 +5860,9 @@ unmasked181:
 	VMOVUPS      Z0, K1, (CX)(R10*1)
 	ADDQ         $0x40, R10
 	SUBQ         R11, AX
-	JMP          rest173
+	JMP          rest237
 
-end175:
+end239:
 	VZEROUPPER
 	RET
 
@@ -4948,28 +5878,28 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest183
+	JL     rest247
 
-whole182:
+whole246:
 	VXORPS Z2, Z2, Z2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out187
+	JLE    out251
 
-loop186:
+loop250:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Z2, Z2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop186
+	JNZ    loop250
 
-out187:
+out251:
 	TESTQ  DX, DX
-	JZ     unmasked188
+	JZ     unmasked252
 	VMULPS (DX)(DI*1), Z2, Z2
 
-unmasked188:
+unmasked252:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -4978,11 +5908,11 @@ unmasked188:
 	ADDQ          $0x40, DI
 	SUBQ          $0x10, CX
 	CMPQ          CX, $0x10
-	JGE           whole182
+	JGE           whole246
 
-rest183:
+rest247:
 	TESTQ   CX, CX
-	JLE     end185
+	JLE     end249
 	MOVQ    CX, R8
 	MOVQ    $0x00000010, R9
 	CMPQ    R8, R9
@@ -4994,23 +5924,23 @@ rest183:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out190
+	JLE     out254
 
-loop189:
+loop253:
 	MOVQ      (R9), R11
 	VMOVUPS.Z (R11)(DI*1), K1, Z3
 	VADDPS    Z3, Z2, Z2
 	ADDQ      $0x18, R9
 	DECQ      R10
-	JNZ       loop189
+	JNZ       loop253
 
-out190:
+out254:
 	TESTQ     DX, DX
-	JZ        unmasked191
+	JZ        unmasked255
 	VMOVUPS.Z (DX)(DI*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 
-unmasked191:
+unmasked255:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -5018,9 +5948,9 @@ unmasked191:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, DI
 	SUBQ          R8, CX
-	JMP           rest183
+	JMP           rest247
 
-end185:
+end249:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -5036,7 +5966,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none192
+	JLE  none256
 
 feature:
 	MOVQ $0x00000002, R8
@@ -5630,7 +6560,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none192:
+none256:
 	VZEROUPPER
 	RET
 
@@ -5714,7 +6644,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none193
+	JLE  none257
 
 feature:
 	MOVQ $0x00000002, R8
@@ -5980,7 +6910,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none193:
+none257:
 	VZEROUPPER
 	RET
 
@@ -6053,7 +6983,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none194
+	JLE  none258
 
 feature:
 	MOVQ $0x00000002, DI
@@ -6535,7 +7465,7 @@ vector:
 	VMOVAPS           Z2, K1, Z3
 	VMOVUPS           Z3, (DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet195
+	JE                noLogDet259
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z4
 	VMULPS            Z4, Z0, Z3
@@ -6582,7 +7512,7 @@ vector:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, (SI)
 
-noLogDet195:
+noLogDet259:
 	ADDQ $0x40, CX
 	ADDQ $0x40, DX
 	ADDQ $0x40, BX
@@ -6594,7 +7524,7 @@ noLogDet195:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none194:
+none258:
 	VZEROUPPER
 	RET
 
@@ -6620,7 +7550,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none196
+	JLE  none260
 
 feature:
 	MOVQ $0x00000002, R10
@@ -6638,9 +7568,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out198
+	JLE          out262
 
-loop197:
+loop261:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -6669,9 +7599,9 @@ loop197:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop197
+	JNZ              loop261
 
-out198:
+out262:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -6691,9 +7621,9 @@ out198:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out200
+	JLE          out264
 
-loop199:
+loop263:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -6703,9 +7633,9 @@ loop199:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop199
+	JNZ         loop263
 
-out200:
+out264:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -6733,9 +7663,9 @@ out200:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out202
+	JLE          out266
 
-loop201:
+loop265:
 	VMOVUPS          (R12), Z6
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z6, Z7
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z9
@@ -6765,9 +7695,9 @@ loop201:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop201
+	JNZ              loop265
 
-out202:
+out266:
 	VMOVUPS      Z1, 1024(R11)
 	VMOVUPS      Z3, 1152(R11)
 	VMOVUPS      512(R11), Z5
@@ -6793,9 +7723,9 @@ out202:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out204
+	JLE          out268
 
-loop203:
+loop267:
 	VMOVUPS     (R12), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z7
@@ -6805,9 +7735,9 @@ loop203:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop203
+	JNZ         loop267
 
-out204:
+out268:
 	VXORPS            Z8, Z8, Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -6925,7 +7855,7 @@ out204:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none196:
+none260:
 	VZEROUPPER
 	RET
 
@@ -6941,7 +7871,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none205
+	JLE  none269
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7008,9 +7938,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out207
+	JLE               out271
 
-loop206:
+loop270:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -7020,9 +7950,9 @@ loop206:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop206
+	JNZ         loop270
 
-out207:
+out271:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -7090,9 +8020,9 @@ out207:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out209
+	JLE               out273
 
-loop208:
+loop272:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -7105,9 +8035,9 @@ loop208:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop208
+	JNZ         loop272
 
-out209:
+out273:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7133,9 +8063,9 @@ out209:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out211
+	JLE          out275
 
-loop210:
+loop274:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -7148,9 +8078,9 @@ loop210:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop210
+	JNZ         loop274
 
-out211:
+out275:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -7164,7 +8094,7 @@ out211:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none205:
+none269:
 	VZEROUPPER
 	RET
 
@@ -7179,7 +8109,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none212
+	JLE  none276
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7195,9 +8125,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out214
+	JLE          out278
 
-loop213:
+loop277:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -7222,9 +8152,9 @@ loop213:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop213
+	JNZ              loop277
 
-out214:
+out278:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -7244,9 +8174,9 @@ out214:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out216
+	JLE          out280
 
-loop215:
+loop279:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -7256,9 +8186,9 @@ loop215:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop215
+	JNZ         loop279
 
-out216:
+out280:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -7268,9 +8198,9 @@ out216:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out218
+	JLE          out282
 
-loop217:
+loop281:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -7296,9 +8226,9 @@ loop217:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop217
+	JNZ              loop281
 
-out218:
+out282:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z7
 	VMULPS       Z6, Z1, Z8
 	VDIVPS       Z8, Z7, Z7
@@ -7319,9 +8249,9 @@ out218:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out220
+	JLE          out284
 
-loop219:
+loop283:
 	VMOVUPS     (R10), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z6
@@ -7331,9 +8261,9 @@ loop219:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop219
+	JNZ         loop283
 
-out220:
+out284:
 	VXORPS            Z7, Z7, Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -7405,7 +8335,7 @@ out220:
 	VMOVAPS           Z3, K1, Z4
 	VMOVUPS           Z4, (SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet221
+	JE                noLogDet285
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -7452,7 +8382,7 @@ out220:
 	VSUBPS            Z2, Z0, Z0
 	VMOVUPS           Z0, (R8)
 
-noLogDet221:
+noLogDet285:
 	ADDQ $0x40, CX
 	ADDQ $0x40, SI
 	ADDQ $0x40, DI
@@ -7464,7 +8394,7 @@ noLogDet221:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none212:
+none276:
 	VZEROUPPER
 	RET
 
@@ -7480,7 +8410,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none222
+	JLE  none286
 
 feature:
 	MOVQ $0x00000002, R10
@@ -7498,9 +8428,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out224
+	JLE          out288
 
-loop223:
+loop287:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -7529,9 +8459,9 @@ loop223:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop223
+	JNZ              loop287
 
-out224:
+out288:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -7551,9 +8481,9 @@ out224:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out226
+	JLE          out290
 
-loop225:
+loop289:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -7563,9 +8493,9 @@ loop225:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop225
+	JNZ         loop289
 
-out226:
+out290:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -7593,9 +8523,9 @@ out226:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out228
+	JLE          out292
 
-loop227:
+loop291:
 	VMOVUPS          (R12), Z6
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z6, Z7
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z9
@@ -7625,9 +8555,9 @@ loop227:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop227
+	JNZ              loop291
 
-out228:
+out292:
 	VMOVUPS      Z1, 1024(R11)
 	VMOVUPS      Z3, 1152(R11)
 	VMOVUPS      512(R11), Z5
@@ -7652,9 +8582,9 @@ out228:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out230
+	JLE          out294
 
-loop229:
+loop293:
 	VMOVUPS     (R13), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z6
@@ -7664,9 +8594,9 @@ loop229:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop229
+	JNZ         loop293
 
-out230:
+out294:
 	VMOVUPS           (R12), Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -7784,7 +8714,7 @@ out230:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none222:
+none286:
 	VZEROUPPER
 	RET
 
@@ -7800,7 +8730,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none231
+	JLE  none295
 
 feature:
 	MOVQ $0x00000002, R9
@@ -7869,9 +8799,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out233
+	JLE               out297
 
-loop232:
+loop296:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -7881,9 +8811,9 @@ loop232:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop232
+	JNZ         loop296
 
-out233:
+out297:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -7951,9 +8881,9 @@ out233:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out235
+	JLE               out299
 
-loop234:
+loop298:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -7966,9 +8896,9 @@ loop234:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop234
+	JNZ         loop298
 
-out235:
+out299:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7994,9 +8924,9 @@ out235:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out237
+	JLE          out301
 
-loop236:
+loop300:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -8009,9 +8939,9 @@ loop236:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop236
+	JNZ         loop300
 
-out237:
+out301:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -8025,7 +8955,7 @@ out237:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none231:
+none295:
 	VZEROUPPER
 	RET
 
@@ -8040,7 +8970,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none238
+	JLE  none302
 
 feature:
 	MOVQ $0x00000002, R9
@@ -8056,9 +8986,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out240
+	JLE          out304
 
-loop239:
+loop303:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -8083,9 +9013,9 @@ loop239:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop239
+	JNZ              loop303
 
-out240:
+out304:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -8105,9 +9035,9 @@ out240:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out242
+	JLE          out306
 
-loop241:
+loop305:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -8117,9 +9047,9 @@ loop241:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop241
+	JNZ         loop305
 
-out242:
+out306:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -8129,9 +9059,9 @@ out242:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out244
+	JLE          out308
 
-loop243:
+loop307:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -8157,9 +9087,9 @@ loop243:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop243
+	JNZ              loop307
 
-out244:
+out308:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z7
 	VMULPS       Z6, Z1, Z8
 	VDIVPS       Z8, Z7, Z7
@@ -8179,9 +9109,9 @@ out244:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out246
+	JLE          out310
 
-loop245:
+loop309:
 	VMOVUPS     (R11), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z1
@@ -8191,9 +9121,9 @@ loop245:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop245
+	JNZ         loop309
 
-out246:
+out310:
 	VMOVUPS           (R10), Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -8265,7 +9195,7 @@ out246:
 	VMOVAPS           Z3, K1, Z4
 	VMOVUPS           Z4, (SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet247
+	JE                noLogDet311
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -8312,7 +9242,7 @@ out246:
 	VSUBPS            Z2, Z0, Z0
 	VMOVUPS           Z0, (R8)
 
-noLogDet247:
+noLogDet311:
 	ADDQ $0x40, CX
 	ADDQ $0x40, SI
 	ADDQ $0x40, DI
@@ -8324,7 +9254,7 @@ noLogDet247:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none238:
+none302:
 	VZEROUPPER
 	RET
 
@@ -8346,16 +9276,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out249
+	JLE    out313
 
-loop248:
+loop312:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop248
+	JNZ    loop312
 
-out249:
+out313:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -8365,9 +9295,9 @@ out249:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out251
+	JLE          out315
 
-loop250:
+loop314:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -8376,9 +9306,9 @@ loop250:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop250
+	JNZ         loop314
 
-out251:
+out315:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -8396,14 +9326,14 @@ out251:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain252
+	JZ           plain316
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out255
+	JLE          out319
 
-loop254:
+loop318:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -8421,18 +9351,18 @@ loop254:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop254
+	JNZ         loop318
 
-out255:
-	JMP out253
+out319:
+	JMP out317
 
-plain252:
+plain316:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out257
+	JLE   out321
 
-loop256:
+loop320:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -8444,10 +9374,10 @@ loop256:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop256
+	JNZ     loop320
 
-out257:
-out253:
+out321:
+out317:
 	VZEROUPPER
 	RET
 
@@ -8471,13 +9401,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient260
+	JZ      noGradient324
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out262
+	JLE     out326
 
-loop261:
+loop325:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -8487,18 +9417,18 @@ loop261:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop261
+	JNZ     loop325
 
-out262:
-noGradient260:
+out326:
+noGradient324:
 	TESTQ R10, R10
-	JZ    plain258
+	JZ    plain322
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out264
+	JLE   out328
 
-loop263:
+loop327:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -8508,9 +9438,9 @@ loop263:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop263
+	JNZ         loop327
 
-out264:
+out328:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -8518,9 +9448,9 @@ out264:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out266
+	JLE          out330
 
-loop265:
+loop329:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -8532,18 +9462,18 @@ loop265:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop265
+	JNZ          loop329
 
-out266:
-	JMP second259
+out330:
+	JMP second323
 
-plain258:
+plain322:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out268
+	JLE   out332
 
-loop267:
+loop331:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -8552,9 +9482,9 @@ loop267:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop267
+	JNZ         loop331
 
-out268:
+out332:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -8562,9 +9492,9 @@ out268:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out270
+	JLE          out334
 
-loop269:
+loop333:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -8575,30 +9505,30 @@ loop269:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop269
+	JNZ          loop333
 
-out270:
-second259:
+out334:
+second323:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil271
+	JZ    nil335
 	ADDQ  $0x40, DX
 
-nil271:
+nil335:
 	TESTQ BX, BX
-	JZ    nil272
+	JZ    nil336
 	ADDQ  $0x40, BX
 
-nil272:
+nil336:
 	TESTQ R10, R10
-	JZ    nil273
+	JZ    nil337
 	ADDQ  $0x40, R10
 
-nil273:
+nil337:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -8620,26 +9550,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out275
+	JLE          out339
 
-loop274:
+loop338:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop274
+	JNZ    loop338
 
-out275:
+out339:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out277
+	JLE    out341
 
-loop276:
+loop340:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -8691,9 +9621,9 @@ loop276:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop276
+	JNZ               loop340
 
-out277:
+out341:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -8701,32 +9631,32 @@ out277:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out279
+	JLE          out343
 
-loop278:
+loop342:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop278
+	JNZ     loop342
 
-out279:
+out343:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out281
+	JLE    out345
 
-loop280:
+loop344:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop280
+	JNZ     loop344
 
-out281:
+out345:
 	VZEROUPPER
 	RET
 
@@ -8743,9 +9673,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out283
+	JLE    out347
 
-loop282:
+loop346:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -8753,17 +9683,17 @@ loop282:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop282
+	JNZ         loop346
 
-out283:
+out347:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out285
+	JLE          out349
 
-loop284:
+loop348:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -8778,9 +9708,9 @@ loop284:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop284
+	JNZ     loop348
 
-out285:
+out349:
 	VZEROUPPER
 	RET
 
@@ -8799,9 +9729,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points286:
+points350:
 	CMPQ   R8, $0x08
-	JL     points287
+	JL     points351
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -8816,9 +9746,9 @@ points286:
 	LEAQ   (R9)(R9*2), R13
 	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out289
+	JLE    out353
 
-loop288:
+loop352:
 	VMOVUPS     (R10), Z8
 	VSUBPS.BCST (R11), Z8, Z9
 	VFMADD231PS Z9, Z9, Z0
@@ -8840,9 +9770,9 @@ loop288:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop288
+	JNZ         loop352
 
-out289:
+out353:
 	VXORPS           Z8, Z8, Z8
 	VXORPS           Z9, Z9, Z9
 	VXORPS           Z10, Z10, Z10
@@ -8863,7 +9793,7 @@ out289:
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general290
+	JZ               general354
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -8979,9 +9909,9 @@ out289:
 	VMOVAPS.Z        Z25, K1, Z7
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out293
+	JLE              out357
 
-loop292:
+loop356:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -9008,7 +9938,7 @@ loop292:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 	CMPQ         R12, $0x04
-	JNE          once294
+	JNE          once358
 	VMULPS       Z0, Z0, Z0
 	VMULPS       Z1, Z1, Z1
 	VMULPS       Z2, Z2, Z2
@@ -9018,12 +9948,12 @@ loop292:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 
-once294:
+once358:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop292
+	JNZ  loop356
 
-out293:
+out357:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -9041,13 +9971,13 @@ out293:
 	VFMADD231PS  Z6, Z24, Z21
 	VADDPS       Z7, Z22, Z22
 	VFMADD231PS  Z7, Z24, Z23
-	JMP          done291
+	JMP          done355
 
-general290:
+general354:
 	TESTQ R11, R11
-	JLE   out296
+	JLE   out360
 
-loop295:
+loop359:
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z25
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z25, K1
@@ -9179,10 +10109,10 @@ loop295:
 	VFMADD231PS      Z25, Z24, Z23
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop295
+	JNZ              loop359
 
-out296:
-done291:
+out360:
+done355:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
@@ -9212,7 +10142,7 @@ done291:
 	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value297
+	JZ           value361
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -9246,9 +10176,9 @@ done291:
 	LEAQ         (R11)(R9*4), R14
 	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out299
+	JLE          out363
 
-loop298:
+loop362:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
@@ -9273,10 +10203,10 @@ loop298:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop298
+	JNZ         loop362
 
-out299:
-value297:
+out363:
+value361:
 	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
@@ -9287,36 +10217,36 @@ value297:
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x08, R8
-	JMP  points286
+	JMP  points350
 
-points287:
-points300:
+points351:
+points364:
 	CMPQ   R8, $0x01
-	JL     points301
+	JL     points365
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out303
+	JLE    out367
 
-loop302:
+loop366:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop302
+	JNZ         loop366
 
-out303:
+out367:
 	VXORPS           Z1, Z1, Z1
 	VXORPS           Z2, Z2, Z2
 	MOVQ             c+56(FP), R10
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general304
+	JZ               general368
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -9334,33 +10264,33 @@ out303:
 	VMOVAPS.Z        Z4, K1, Z0
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out307
+	JLE              out371
 
-loop306:
+loop370:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once308
+	JNE          once372
 	VMULPS       Z0, Z0, Z0
 
-once308:
+once372:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop306
+	JNZ  loop370
 
-out307:
+out371:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
-	JMP          done305
+	JMP          done369
 
-general304:
+general368:
 	TESTQ R11, R11
-	JLE   out310
+	JLE   out374
 
-loop309:
+loop373:
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z4
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z4, K1
@@ -9380,10 +10310,10 @@ loop309:
 	VFMADD231PS      Z4, Z3, Z2
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop309
+	JNZ              loop373
 
-out310:
-done305:
+out374:
+done369:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -9392,7 +10322,7 @@ done305:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value311
+	JZ           value375
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -9403,9 +10333,9 @@ done305:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out313
+	JLE          out377
 
-loop312:
+loop376:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -9415,23 +10345,23 @@ loop312:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop312
+	JNZ         loop376
 
-out313:
-value311:
+out377:
+value375:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points300
+	JMP  points364
 
-points301:
+points365:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip314
+	JZ    skip378
 	ADDQ  $0x40, CX
 
-skip314:
+skip378:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -9465,9 +10395,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out316
+	JLE    out380
 
-loop315:
+loop379:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -9481,8 +10411,8 @@ loop315:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop315
+	JNZ         loop379
 
-out316:
+out380:
 	VZEROUPPER
 	RET

@@ -37,6 +37,7 @@ type Epilogue[T Float] struct {
 	Bias []T // (m), nil for none
 	Act  Act
 	Add  bool // add to what the destination holds instead of overwriting (before Gate)
+	Half bool // the last panel has at most 16 rows: the other lanes of the result are 0 there
 	// Gate, if not nil, has the destination's shape (panel stride GateStride): the result is kept where Gate > 0 and 0 elsewhere,
 	// the backward of ReLU.
 	Gate       []T

@@ -67,7 +67,11 @@ func mul[T Float](c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int,
 				multiplyRows(&acc, a[i*rs+lo*cs:], rs*(rows-1), cs, b[p*bp+lo*Lanes:p*bp+hi*Lanes], hi-lo)
 			}
 			for r := range rows {
-				e.store(c[p*cp+(i+r)*Lanes:][:Lanes], &acc[r], p, i+r)
+				row := c[p*cp+(i+r)*Lanes:][:Lanes]
+				e.store(row, &acc[r], p, i+r)
+				if e.Half && p == np-1 {
+					clear(row[Lanes/2:])
+				}
 			}
 		}
 	}

@@ -120,10 +120,16 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 			if spans != nil {
 				t.spans = unsafe.Pointer(&spans[i/Block])
 			}
-			if s == avx512 {
-				mulAVX512((*byte)(unsafe.Pointer(&t)))
-			} else {
-				mulAVX2((*byte)(unsafe.Pointer(&t)))
+			task := (*byte)(unsafe.Pointer(&t))
+			switch half := e.Half && p == np-1; {
+			case half && s == avx512:
+				mulHalfAVX512(task)
+			case half:
+				mulHalfAVX2(task)
+			case s == avx512:
+				mulAVX512(task)
+			default:
+				mulAVX2(task)
 			}
 		}
 	}

@@ -114,7 +114,7 @@ func TestMul(t *testing.T) {
 			{12, 64, 2}, {13, 23, 3}, {16, 12, 1}, {17, 40, 2}, {23, 128, 1}, {31, 3, 2}, {40, 19, 1}, {64, 100, 1}, {97, 61, 2}, {24, 517, 2}, {70, 1030, 1}}
 		for _, sz := range sizes {
 			m, k, np := sz[0], sz[1], sz[2]
-			for variant := range 24 {
+			for variant := range 48 {
 				transposed, spanned := variant&1 != 0, variant&2 != 0
 				ld := k + r.IntN(5)
 				rs, cs := ld, 1
@@ -148,6 +148,10 @@ func TestMul(t *testing.T) {
 				if r.IntN(2) == 0 {
 					e.Add, f.Add = true, true
 					name += " add"
+				}
+				if r.IntN(2) == 0 {
+					e.Half, f.Half = true, true
+					name += " half"
 				}
 				if r.IntN(2) == 0 {
 					e.Gate, e.GateStride, f.Gate, f.GateStride = gate.s, gp, gate.w, gp

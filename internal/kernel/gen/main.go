@@ -23,7 +23,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "gen: unknown instruction set %q: take AVX512 or AVX2\n", *name)
 		os.Exit(2)
 	}
-	isa.product()
+	isa.product(32)
+	isa.product(16)
 	isa.weightGradient(32)
 	isa.weightGradient(16)
 	isa.transpose()

@@ -43,10 +43,9 @@ func (m *machine) tiles(vectors int) []int {
 func tileName(n int) string { return fmt.Sprintf("rows%d", n) }
 
 // split jumps to the tile for the rows that are left; one row falls through.
-func (m *machine) split(rows gp, vectors int) {
+func (m *machine) split(rows gp, tiles []int, vectors int) {
 	name := tileName
 	if m.wide {
-		tiles := m.tiles(vectors)
 		for _, n := range tiles[:len(tiles)-1] {
 			CMPQ(rows, Imm(uint64(n)))
 			JGE(LabelRef(name(n)))
@@ -142,9 +141,14 @@ func (m *machine) accumulators(rows, vectors int) [][]vector {
 }
 
 // product emits the matrix product of one panel: c = epilogue(a·b) for all m rows, a block of 8 rows (or, without spans, all of them)
-// at a time, in register tiles over the 32 lanes.
-func (m *machine) product() {
-	m.text("mul", "func(task *byte)")
+// at a time, in register tiles over its 32 lanes, or over the first 16, where the others become 0.
+func (m *machine) product(lanes int) {
+	m.text(map[int]string{32: "mul", 16: "mulHalf"}[lanes], "func(task *byte)")
+	vectors := lanes / m.width
+	tiles := m.tiles(vectors)
+	if tiles[0] > 8 { // rows at distances that only registers know
+		tiles = tiles[1:]
+	}
 	t := arg("task")
 	cursors(t, mulCursors, 5)
 	rows := GP64() // left in this block
@@ -159,10 +163,10 @@ func (m *machine) product() {
 	CMPQ(rows, eight)
 	CMOVQGT(eight, rows)
 	Label("tile")
-	m.split(rows, m.vectors())
-	for _, n := range slices.Backward(m.tiles(m.vectors())) {
+	m.split(rows, tiles, vectors)
+	for _, n := range slices.Backward(tiles) {
 		Label(tileName(n))
-		m.mulTile(t, rows, n)
+		m.mulTile(t, rows, n, vectors)
 	}
 	Label("blockDone")
 	MOVQ(at(t, mulSpans), spans)
@@ -175,8 +179,7 @@ func (m *machine) product() {
 	m.end()
 }
 
-func (m *machine) mulTile(t, rows gp, n int) {
-	nv := m.vectors()
+func (m *machine) mulTile(t, rows gp, n, nv int) {
 	acc := m.accumulators(n, nv)
 	a, b, k, cs := GP64(), GP64(), GP64(), GP64()
 	MOVQ(at(t, mulA), a)
@@ -278,6 +281,14 @@ func (m *machine) mulTile(t, rows gp, n int) {
 			VMOVUPS(v, at(c, 128*i+m.bytes()*j))
 		}
 	}
+	if nv < m.vectors() {
+		z = m.zero()
+		for i := range acc {
+			for j := nv; j < m.vectors(); j++ {
+				VMOVUPS(z, at(c, 128*i+m.bytes()*j))
+			}
+		}
+	}
 	ADDQ(U32(uint32(128*n)), at(t, mulC))
 	IMUL3Q(Imm(uint64(n)), rs, rs)
 	ADDQ(rs, at(t, mulA))
@@ -296,7 +307,7 @@ func (m *machine) weightGradient(columns int) {
 	rows := GP64()
 	MOVQ(at(t, gradM), rows)
 	Label("tile")
-	m.split(rows, columns/m.width)
+	m.split(rows, m.tiles(columns/m.width), columns/m.width)
 	for _, n := range slices.Backward(m.tiles(columns / m.width)) {
 		Label(tileName(n))
 		m.gradTile(t, rows, n, columns)
