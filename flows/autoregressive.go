@@ -15,6 +15,7 @@ type Univariate[T Float] interface {
 	Save() int // rows a feature that Forward keeps for Backward
 	Forward(k *kernel.Set[T], n, np int, y []T, yp int, ladj, x []T, xp int, theta []T, tp int, save []T, sp int)
 	Backward(k *kernel.Set[T], n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl, x []T, xp int, theta []T, tp int, save []T, sp int)
+	// Inverse gets a nil ladj where the log-det is not wanted.
 	Inverse(k *kernel.Set[T], n, np int, x []T, xp int, ladj, y []T, yp int, theta []T, tp int)
 }
 
@@ -244,7 +245,7 @@ func (o *arInverse[T]) Forward(f *ad.Frame[T]) {
 	for g := range m.Groups {
 		m.ForwardGroup(f, o.state, g)
 		lo, hi := m.Start(g), m.Start(g+1)
-		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, f.V(o.ladj), z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
+		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, f.Sum(o.ladj), z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
 		o.embed(f, lo, hi)
 	}
 	o.scatter(f.V(o.y), x, xs, np, false)

@@ -24,6 +24,7 @@ type Frame[T kernel.Float] struct {
 	dw       []T
 	attended attended[T]
 	heads    attention[T] // a part of one
+	unseen   []bool       // by tensor: accumulators that nobody looks at in this run
 	losses   []float64
 }
 
@@ -47,6 +48,14 @@ func capPanels(items, rep int) int { return (items*rep + kernel.Lanes - 1) / ker
 func (f *Frame[T]) V(t Tensor) []T {
 	b := &f.prog.bufs[t.id-1]
 	return f.slab[b.off:][:capPanels(f.cap, b.rep)*b.width*kernel.Lanes]
+}
+
+// Sum is the accumulator t, or nil if nobody looks at it: no operation, output or backward pass.
+func (f *Frame[T]) Sum(t Tensor) []T {
+	if f.unseen[t.id-1] {
+		return nil
+	}
+	return f.V(t)
 }
 
 // G is the cotangent of t.
@@ -125,6 +134,8 @@ type Exec[T kernel.Float] struct {
 	kept   []*Frame[T] // one a tile
 	fresh  [][]bool
 	zero   []Tensor // cotangents that start at zero
+	last   []int    // by tensor: its last use
+	unseen []bool   // see Frame
 	shards *Shards[T]
 	tiles  [][]float64 // losses a tile
 	run    *Run[T]
@@ -169,17 +180,8 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 		s.Shards = 4
 	}
 	e := &Exec[T]{prog: p, set: s, pool: pool, k: k, shards: shards}
-	off, goff := 0, 0
-	for i := range p.bufs {
-		b := &p.bufs[i]
-		n := capPanels(s.Items, b.rep) * b.width * kernel.Lanes
-		b.off = off
-		off += n
-		if b.grad {
-			b.goff = goff
-			goff += n
-		}
-	}
+	e.last = p.lastUses()
+	off, goff := p.place(s.Items, shards != nil, e.last)
 	written := make([]bool, len(p.bufs)+1)
 	e.fresh = make([][]bool, len(p.ops))
 	for i := len(p.ops) - 1; i >= 0; i-- {
@@ -192,6 +194,7 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 			}
 		}
 	}
+	e.unseen = make([]bool, len(p.bufs))
 	for i := range p.bufs {
 		if b := p.bufs[i]; b.grad && !written[i+1] {
 			e.zero = append(e.zero, Tensor{id: i + 1, Width: b.width, Rep: b.rep})
@@ -232,7 +235,7 @@ func (e *Exec[T]) slabs(off, goff int) {
 }
 
 func (e *Exec[T]) frame(off, goff int) *Frame[T] {
-	return &Frame[T]{K: e.k, prog: e.prog, cap: e.set.Items, slab: make([]T, off), grads: make([]T, goff)}
+	return &Frame[T]{K: e.k, prog: e.prog, cap: e.set.Items, slab: make([]T, off), grads: make([]T, goff), unseen: e.unseen}
 }
 
 func (e *Exec[T]) tileCount(n int) int { return (n + e.set.Items - 1) / e.set.Items }
@@ -259,6 +262,15 @@ func (e *Exec[T]) Run(r *Run[T]) {
 	}
 	if r.Backward && e.shards == nil {
 		panic("ad: backward without gradient shards")
+	}
+	for i := range e.unseen {
+		e.unseen[i] = e.prog.bufs[i].sum && !e.prog.bufs[i].read && !r.Backward && !r.Keep
+	}
+	for _, o := range r.Outputs {
+		e.unseen[o.Tensor.id-1] = false
+		if e.shards == nil && e.last[o.Tensor.id-1] != forever {
+			panic("ad: output of a tensor that operations read, without gradients")
+		}
 	}
 	if tiles < e.pool.Workers() && !r.Backward && !r.Keep {
 		e.forwardTogether(tiles)

@@ -282,3 +282,38 @@ func TestWorkersShareATile(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryIsUsedAgain holds that a program without gradients computes the same in less memory.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	pool := ad.NewPool(1)
+	defer pool.Close()
+	const n = 7
+	run := func(gradients bool) []float32 {
+		ps := ad.NewParams[float32]()
+		p := ad.NewProgram(ps)
+		x := p.InputRows(6, 5)
+		h := x
+		for i := range 6 {
+			name := string(rune('a' + i))
+			w := ps.Matrix(name, 6, 6)
+			ps.Normal(w, 0.5, 1)
+			g := p.Activate(ad.Tanh, p.Linear(h, w, nil))
+			h = p.Sum2(p.LayerNorm(p.Sum2(g, h), 1e-5), p.Concat(p.Attention(g.Part(0, 2), g.Part(2, 4), h.Part(4, 6), 1, true), p.Slice(g, 2, 6)))
+		}
+		var sh *ad.Shards[float32]
+		if gradients {
+			sh = ad.NewShards(ps, 2)
+		}
+		e := p.Compile(kernel.Best(), pool, sh, ad.Settings{Items: 3})
+		in, out := make([]float32, n*30), make([]float32, n*30)
+		s := rng.NewKey(1, "memory").At(0)
+		for i := range in {
+			in[i] = float32(s.Norm())
+		}
+		e.Run(&ad.Run[float32]{N: n, Inputs: []ad.Source[float32]{{Data: in}}, Outputs: []ad.Sink[float32]{{Tensor: h, Data: out}}})
+		return out
+	}
+	if !slices.Equal(run(true), run(false)) {
+		t.Error("memory that is used again changes the result")
+	}
+}

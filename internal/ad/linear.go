@@ -58,13 +58,23 @@ func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
 			}
 		}
 	}
-	xt := f.Temp(np * kernel.Lanes * o.w.LD)
-	f.K.Transpose(xt, o.w.LD, kernel.Lanes*o.w.LD, f.V(o.x), o.x.Stride(), o.w.Cols, np)
-	f.K.GradW(f.DW(o.w), o.w.LD, gy, o.y.Stride(), xt, o.w.LD, kernel.Lanes*o.w.LD, o.w.Rows, o.w.Cols, np, nil)
+	xt, ld := f.Transposed(f.V(o.x), o.x.Stride(), o.w.Cols, np)
+	f.K.GradW(f.DW(o.w), o.w.LD, gy, o.y.Stride(), xt, ld, kernel.Lanes*ld, o.w.Rows, o.w.Cols, np, nil)
 	if o.b != nil {
 		f.K.RowSum(f.DW(o.b), gy, o.y.Stride(), o.w.Rows, np)
 	}
 	if f.HasGrad(o.x) {
 		f.K.Mul(f.G(o.x), o.x.Stride(), f.W(o.w), 1, o.w.LD, gy, o.y.Stride(), o.w.Cols, o.w.Rows, np, nil, kernel.Epilogue[T]{Add: !fresh[0], Half: f.half(o.x)})
 	}
+}
+
+// Transposed returns the panels of x, of width units and at a stride, row by row in scratch memory, as GradW wants them, and the length of a row:
+// rows a multiple of 1 KiB apart would meet in few sets of the level-1 cache.
+func (f *Frame[T]) Transposed(x []T, stride, width, np int) (rows []T, ld int) {
+	if ld = roundUp(width, align); ld%256 == 0 {
+		ld += align
+	}
+	rows = f.Temp(np * kernel.Lanes * ld)
+	f.K.Transpose(rows, ld, kernel.Lanes*ld, x, stride, width, np)
+	return rows, ld
 }

@@ -12,7 +12,8 @@ type Tensor struct {
 // None says whether t is the zero Tensor.
 func (t Tensor) None() bool { return t.id == 0 }
 
-// An Op is one fused operation of a program. Forward overwrites its outputs. Backward reads the cotangents of its outputs and
+// An Op is one fused operation of a program. In lists the tensors that Forward reads; it may leave out inputs without cotangents, and tensors that
+// were made for this operation. Forward overwrites its outputs. Backward reads the cotangents of its outputs and
 // writes those of the tensors in In: where fresh is true nothing is there yet and it overwrites, elsewhere it adds. Weight gradients are
 // always added, into Frame.DW.
 type Op[T kernel.Float] interface {
@@ -25,7 +26,9 @@ type buffer struct {
 	width, rep int
 	grad       bool // has a cotangent
 	sum        bool // an accumulator: zeroed before each forward, operations add to it
-	off, goff  int  // in the frame's slab, in items of one panel (set by Compile)
+	born       int  // number of the operation that makes it
+	read       bool // by an operation (set by Compile)
+	off, goff  int  // in the frame's memory (set by Compile)
 }
 
 // A Program is a list of operations over tensors and parameters. Recording is not safe for concurrent use.
@@ -41,6 +44,7 @@ type Program[T kernel.Float] struct {
 func NewProgram[T kernel.Float](ps *Params[T]) *Program[T] { return &Program[T]{Params: ps} }
 
 func (p *Program[T]) tensor(b buffer) Tensor {
+	b.born = len(p.ops)
 	p.bufs = append(p.bufs, b)
 	return Tensor{id: len(p.bufs), Width: b.width, Rep: b.rep}
 }

@@ -1002,7 +1002,7 @@ done:
 	RET
 
 // func gradFullAVX2(task *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gradFullAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -1012,22 +1012,27 @@ TEXT ·gradFullAVX2(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
-	CMPQ   CX, $0x04
-	JG     rows3
-	JE     rows2
-	CMPQ   CX, $0x02
-	JG     rows3
-	JE     rows2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out58
+	CMPQ       CX, $0x04
+	JG         rows3
+	JE         rows2
+	CMPQ       CX, $0x02
+	JG         rows3
+	JE         rows2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out58
 
 loop57:
 	MOVQ DX, R8
@@ -1072,20 +1077,28 @@ out58:
 	JMP     done
 
 rows2:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out61
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out61
 
 loop60:
 	MOVQ DX, R8
@@ -1144,24 +1157,35 @@ out61:
 	JMP     done
 
 rows3:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out64
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out64
 
 loop63:
 	MOVQ DX, R8
@@ -1237,7 +1261,7 @@ done:
 	RET
 
 // func gradHalfAVX2(task *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gradHalfAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -1247,22 +1271,26 @@ TEXT ·gradHalfAVX2(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
-	CMPQ   CX, $0x06
-	JGE    rows6
-	CMPQ   CX, $0x04
-	JG     rows3
-	JE     rows2
-	CMPQ   CX, $0x02
-	JG     rows3
-	JE     rows2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out67
+	CMPQ       CX, $0x06
+	JGE        rows6
+	CMPQ       CX, $0x04
+	JG         rows3
+	JE         rows2
+	CMPQ       CX, $0x02
+	JG         rows3
+	JE         rows2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out67
 
 loop66:
 	MOVQ DX, R8
@@ -1299,16 +1327,22 @@ out67:
 	JMP     done
 
 rows2:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out70
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out70
 
 loop69:
 	MOVQ DX, R8
@@ -1353,18 +1387,26 @@ out70:
 	JMP     done
 
 rows3:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out73
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out73
 
 loop72:
 	MOVQ DX, R8
@@ -1417,24 +1459,38 @@ out73:
 	JMP     done
 
 rows6:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out76
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out76
 
 loop75:
 	MOVQ DX, R8

@@ -2151,7 +2151,7 @@ done:
 	RET
 
 // func gradFullAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·gradFullAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -2161,28 +2161,33 @@ TEXT ·gradFullAVX512(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
-	CMPQ   CX, $0x08
-	JGE    rows8
-	CMPQ   CX, $0x07
-	JGE    rows7
-	CMPQ   CX, $0x06
-	JGE    rows6
-	CMPQ   CX, $0x05
-	JGE    rows5
-	CMPQ   CX, $0x04
-	JGE    rows4
-	CMPQ   CX, $0x03
-	JGE    rows3
-	CMPQ   CX, $0x02
-	JGE    rows2
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out130
+	CMPQ       CX, $0x08
+	JGE        rows8
+	CMPQ       CX, $0x07
+	JGE        rows7
+	CMPQ       CX, $0x06
+	JGE        rows6
+	CMPQ       CX, $0x05
+	JGE        rows5
+	CMPQ       CX, $0x04
+	JGE        rows4
+	CMPQ       CX, $0x03
+	JGE        rows3
+	CMPQ       CX, $0x02
+	JGE        rows2
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out130
 
 loop129:
 	MOVQ DX, R8
@@ -2219,16 +2224,24 @@ out130:
 	JMP     done
 
 rows2:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out133
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out133
 
 loop132:
 	MOVQ DX, R8
@@ -2273,18 +2286,29 @@ out133:
 	JMP     done
 
 rows3:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out136
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out136
 
 loop135:
 	MOVQ DX, R8
@@ -2337,20 +2361,34 @@ out136:
 	JMP     done
 
 rows4:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out139
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out139
 
 loop138:
 	MOVQ DX, R8
@@ -2411,22 +2449,39 @@ out139:
 	JMP     done
 
 rows5:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out142
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out142
 
 loop141:
 	MOVQ DX, R8
@@ -2495,24 +2550,44 @@ out142:
 	JMP     done
 
 rows6:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out145
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out145
 
 loop144:
 	MOVQ DX, R8
@@ -2589,26 +2664,49 @@ out145:
 	JMP     done
 
 rows7:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out148
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out148
 
 loop147:
 	MOVQ DX, R8
@@ -2693,28 +2791,54 @@ out148:
 	JMP     done
 
 rows8:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out151
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out151
 
 loop150:
 	MOVQ DX, R8
@@ -2810,7 +2934,7 @@ done:
 	RET
 
 // func gradHalfAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·gradHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -2820,29 +2944,33 @@ TEXT ·gradHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ 64(AX), CX
 
 tile:
-	CMPQ   CX, $0x10
-	JGE    rows16
-	CMPQ   CX, $0x08
-	JGE    rows8
-	CMPQ   CX, $0x07
-	JGE    rows7
-	CMPQ   CX, $0x06
-	JGE    rows6
-	CMPQ   CX, $0x05
-	JGE    rows5
-	CMPQ   CX, $0x04
-	JGE    rows4
-	CMPQ   CX, $0x03
-	JGE    rows3
-	CMPQ   CX, $0x02
-	JGE    rows2
-	VXORPS Z0, Z0, Z0
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out154
+	CMPQ       CX, $0x10
+	JGE        rows16
+	CMPQ       CX, $0x08
+	JGE        rows8
+	CMPQ       CX, $0x07
+	JGE        rows7
+	CMPQ       CX, $0x06
+	JGE        rows6
+	CMPQ       CX, $0x05
+	JGE        rows5
+	CMPQ       CX, $0x04
+	JGE        rows4
+	CMPQ       CX, $0x03
+	JGE        rows3
+	CMPQ       CX, $0x02
+	JGE        rows2
+	VXORPS     Z0, Z0, Z0
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out154
 
 loop153:
 	MOVQ DX, R8
@@ -2874,14 +3002,20 @@ out154:
 	JMP     done
 
 rows2:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out157
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out157
 
 loop156:
 	MOVQ DX, R8
@@ -2917,15 +3051,23 @@ out157:
 	JMP     done
 
 rows3:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out160
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out160
 
 loop159:
 	MOVQ DX, R8
@@ -2965,16 +3107,26 @@ out160:
 	JMP     done
 
 rows4:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out163
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out163
 
 loop162:
 	MOVQ DX, R8
@@ -3018,17 +3170,29 @@ out163:
 	JMP     done
 
 rows5:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out166
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out166
 
 loop165:
 	MOVQ DX, R8
@@ -3076,18 +3240,32 @@ out166:
 	JMP     done
 
 rows6:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out169
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out169
 
 loop168:
 	MOVQ DX, R8
@@ -3139,19 +3317,35 @@ out169:
 	JMP     done
 
 rows7:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out172
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out172
 
 loop171:
 	MOVQ DX, R8
@@ -3207,20 +3401,38 @@ out172:
 	JMP     done
 
 rows8:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out175
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out175
 
 loop174:
 	MOVQ DX, R8
@@ -3280,28 +3492,62 @@ out175:
 	JMP     done
 
 rows16:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	MOVQ   80(AX), DX
-	MOVQ   16(AX), BX
-	MOVQ   40(AX), SI
-	MOVQ   56(AX), DI
-	TESTQ  DI, DI
-	JLE    out178
+	VXORPS     Z0, Z0, Z0
+	VXORPS     Z1, Z1, Z1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	MOVQ       72(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       80(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out178
 
 loop177:
 	MOVQ DX, R8

@@ -334,9 +334,8 @@ func (m *MADE[T]) weights(f *ad.Frame[T], s State, c *Cotangent[T], l int) {
 	q := &m.layers[l]
 	x, xs := m.values(f, s, l-1)
 	gy, gys := m.cotangent(c, s, l)
-	xt := f.Temp(np * n * q.w.LD)
-	f.K.Transpose(xt, q.w.LD, n*q.w.LD, x, xs, q.in, np)
-	f.K.GradW(f.DW(q.w), q.w.LD, gy, gys, xt, q.w.LD, n*q.w.LD, q.out, q.in, np, q.spans)
+	xt, ld := f.Transposed(x, xs, q.in, np)
+	f.K.GradW(f.DW(q.w), q.w.LD, gy, gys, xt, ld, n*ld, q.out, q.in, np, q.spans)
 	f.K.RowSum(f.DW(q.b), gy, gys, q.out, np)
 }
 

@@ -324,6 +324,15 @@ func (m *machine) gradTile(t, rows gp, n, columns int) {
 			VXORPS(v, v, v)
 		}
 	}
+	w, ld := GP64(), GP64()
+	MOVQ(at(t, gradWeights), w)
+	MOVQ(at(t, gradLD), ld)
+	for range acc { // the weights' gradients are far away, and wanted at the end
+		for j := 0; j < 4*columns; j += 64 {
+			PREFETCHT0(at(w, j))
+		}
+		ADDQ(ld, w)
+	}
 	dy, xt, ldx, np := GP64(), GP64(), GP64(), GP64()
 	MOVQ(at(t, gradDY), dy)
 	MOVQ(at(t, gradXT), xt)
@@ -344,7 +353,6 @@ func (m *machine) gradTile(t, rows gp, n, columns int) {
 		ADDQ(at(t, gradDYP), dy)
 		ADDQ(at(t, gradXTP), xt)
 	})
-	w, ld := GP64(), GP64()
 	MOVQ(at(t, gradWeights), w)
 	MOVQ(at(t, gradLD), ld)
 	for i := range acc {
