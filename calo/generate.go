@@ -129,6 +129,8 @@ type generator struct {
 	threads                int
 	energyNoise, shapeKeys rng.Key
 	energies               energySampler
+	turnKeys               rng.Key
+	turned                 [][]int32 // of a model that learned from turned showers
 	shapeField             *shapeField
 
 	incident []float64
@@ -141,8 +143,12 @@ type generator struct {
 
 func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) (*generator, error) {
 	energies, err := m.energy.sampler(pool, o.EnergySteps)
-	return &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"),
-		energies: energies, shapeField: newShapeField(m, pool)}, err
+	w := &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"),
+		turnKeys: rng.NewKey(o.Seed, "calo turns"), energies: energies, shapeField: newShapeField(m, pool)}
+	if m.Settings.Turns == "on" {
+		w.turned = turnings(m.codec)
+	}
+	return w, err
 }
 
 func (w *generator) resize(n int) {
@@ -217,10 +223,18 @@ func (w *generator) begin(first uint64, n int) error {
 func (w *generator) end(n int) {
 	c, d, g, net := w.codec, w.codec.Dims(), w.Geometry(), w.shape
 	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
-		shape := make([]float32, d.Shape)
+		shape, straight := make([]float32, d.Shape), make([]float32, g.Voxels())
 		for i := lo; i < hi; i++ {
 			net.join(shape, w.x[i*net.width():(i+1)*net.width()])
-			c.DecodeShape(w.voxels[i*g.Voxels():(i+1)*g.Voxels()], w.coarse[i], shape)
+			voxels := w.voxels[i*g.Voxels() : (i+1)*g.Voxels()]
+			c.DecodeShape(voxels, w.coarse[i], shape)
+			if w.turned != nil { // what symmetry the network has not learned becomes exact
+				s := w.turnKeys.At(first + uint64(i))
+				copy(straight, voxels)
+				for k, to := range w.turned[s.IntN(len(w.turned))] {
+					voxels[to] = straight[k]
+				}
+			}
 			copy(w.sums[i*len(g.Layers):(i+1)*len(g.Layers)], w.coarse[i].Layers)
 		}
 	})
@@ -242,6 +256,7 @@ type shapeField struct {
 	mask    []float32
 	items   []float32 // time and condition of each shower
 	x       []float32
+	scale   float32 // of x at the network's input
 	run     ad.Run[float32]
 	in      [3]ad.Source[float32]
 	sink    [1]ad.Sink[float32]
@@ -270,14 +285,17 @@ func (s *shapeField) fill(dst []float32, first, n int) {
 	width := net.patch + net.extra
 	for row := range n * net.tokens {
 		from := first*net.tokens + row
-		copy(dst[row*width:][:net.patch], s.x[from*net.patch:])
+		for k, v := range s.x[from*net.patch:][:net.patch] {
+			dst[row*width+k] = s.scale * v
+		}
 		copy(dst[row*width+net.patch:(row+1)*width], s.numbers[from*net.extra:])
 	}
 }
 
-// Velocity writes the network's output.
+// Velocity writes the velocities of n showers' tokens x at time t.
 func (s *shapeField) Velocity(v, x []float32, n int, t float64) {
-	s.x = x
+	in, skip, out := s.net.precondition(t)
+	s.x, s.scale = x, float32(in)
 	s.net.timeFeatures(s.time, t)
 	for i := range n {
 		copy(s.items[i*s.net.items():], s.time)
@@ -286,4 +304,10 @@ func (s *shapeField) Velocity(v, x []float32, n int, t float64) {
 	s.sink[0] = ad.Sink[float32]{Tensor: s.out, Data: v}
 	s.run = ad.Run[float32]{N: n, Inputs: s.in[:], Outputs: s.sink[:]}
 	s.exec.Run(&s.run)
+	if s.net.Published {
+		return
+	}
+	for k, xt := range x[:n*s.Dim()] {
+		v[k] = float32(skip)*xt + float32(out)*v[k]
+	}
 }

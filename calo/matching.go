@@ -225,7 +225,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 	in := net.patch + net.extra
 	width, items := in+2*net.patch, net.items()
 	tokens, conds, weight := make([]float32, s.batch*net.tokens*width), make([]float32, s.batch*items), make([]float32, s.batch*net.tokens)
-	drawn := make([]int, s.batch)
+	drawn, square := make([]int, s.batch), make([]float32, s.batch)
 	key := rng.NewKey(s.seed, "calo shapes")
 	var turned [][]int32
 	if turns {
@@ -272,6 +272,8 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 					coupled.turn(lying, noise, shape)
 					net.cut(row, lying, width)
 				}
+				from, skip, out := net.precondition(t)
+				square[i] = float32(out * out)
 				for token := range net.tokens {
 					x, target, mask := row[token*width:][:net.patch], row[token*width+in:][:net.patch], row[token*width+in+net.patch:][:net.patch]
 					for k, x1 := range target {
@@ -281,7 +283,8 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 						}
 						x0 *= mask[k]
 						x1 *= mask[k]
-						x[k], target[k] = float32(1-t)*x0+float32(t)*x1, x1-x0
+						xt := float32(1-t)*x0 + float32(t)*x1
+						x[k], target[k] = float32(from)*xt, (x1-x0-float32(skip)*xt)/float32(out)
 					}
 				}
 			}
@@ -292,7 +295,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 		}
 		for i := range index {
 			for k := range net.tokens {
-				weight[i*net.tokens+k] = float32(net.patch) / float32(max(n, 1))
+				weight[i*net.tokens+k] = square[i] * float32(net.patch) / float32(max(n, 1))
 			}
 		}
 		return []ad.Source[float32]{{Data: tokens}, {Data: conds}, {Data: weight}}
