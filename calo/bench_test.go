@@ -29,7 +29,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 	adam := nn.AdamSettings{Clip: 1, Average: 0.999}
 	for name, m := range map[string]*matching{
-		"energies": energyMatching(c, st, nets.energy, nets.energyParams, pool, rows, rows, matchSettings{batch: 512, rate: 2e-3, adam: adam, seed: 1}),
+		"energies": energyMatching(c, st, nets.energy, nets.energyParams, pool, true, rows, rows, matchSettings{batch: 512, rate: 2e-3, adam: adam, seed: 1}),
 		"shapes":   shapeMatching(c, st, nets.shape, nets.shapeParams, pool, true, rows, rows, matchSettings{batch: 64, rate: 2e-3, adam: adam, seed: 1}),
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -8,16 +8,21 @@ import (
 	"hepmorph/internal/rng"
 )
 
-// Energies are the coarse numbers of a shower. Layers and Filled have one entry a layer of the geometry.
+// Energies are the coarse numbers of a shower. Layers, Filled and Planes have one entry a layer of the geometry.
 type Energies struct {
 	Incident float64   // MeV
 	Layers   []float64 // MeV
 	Filled   []int     // voxels above zero; codecs that do not draw counts leave them 0
+	Planes   []Plane   // codecs that do not draw them leave them zero
 }
+
+// A Plane says where the energy of a layer lies around the axis of the particle: means, weighted with the energy of the voxels, of r, r² and of
+// r and r² times cosine and sine of α and 2α; r in mm. All are 0 where there is no energy.
+type Plane struct{ R, RR, X, Y, Q, U float64 }
 
 // NewEnergies has room for the layers of g.
 func NewEnergies(g *geometry.Geometry) *Energies {
-	return &Energies{Layers: make([]float64, len(g.Layers)), Filled: make([]int, len(g.Layers))}
+	return &Energies{Layers: make([]float64, len(g.Layers)), Filled: make([]int, len(g.Layers)), Planes: make([]Plane, len(g.Layers))}
 }
 
 // Total is the sum of the layers.
@@ -32,16 +37,24 @@ func (e *Energies) Total() float64 {
 // Measure fills e from a shower. Voxels below the geometry's threshold count as empty.
 func (e *Energies) Measure(g *geometry.Geometry, incident float64, voxels []float32) {
 	e.Incident = incident
+	r, eta, phi := g.Centres()
 	for l := range g.Layers {
 		lo, hi := g.Span(l)
 		sum, n := 0.0, 0
-		for _, v := range voxels[lo:hi] {
-			if above(v, g.Threshold) {
-				sum += float64(v)
-				n++
+		var p Plane
+		for k, v := range voxels[lo:hi] {
+			if !above(v, g.Threshold) {
+				continue
 			}
+			w, r, x, y := float64(v), r[lo+k], eta[lo+k], phi[lo+k]
+			sum += w
+			n++
+			p = Plane{p.R + w*r, p.RR + w*r*r, p.X + w*x, p.Y + w*y, p.Q + w*(x*x-y*y), p.U + w*2*x*y}
 		}
-		e.Layers[l], e.Filled[l] = sum, n
+		if sum > 0 {
+			p = Plane{p.R / sum, p.RR / sum, p.X / sum, p.Y / sum, p.Q / sum, p.U / sum}
+		}
+		e.Layers[l], e.Filled[l], e.Planes[l] = sum, n, p
 	}
 }
 
@@ -86,7 +99,7 @@ type Dims struct {
 }
 
 // Codecs lists the codecs by name.
-func Codecs() []string { return []string{"quantile", "calodream", "vit4hep"} }
+func Codecs() []string { return []string{"moments", "quantile", "calodream", "vit4hep"} }
 
 // A Source gives training showers, block by block, as often as needed: Each calls f with incident energies (n) and voxels (n × voxels)
 // until the end. The slices are reused.
@@ -98,23 +111,27 @@ type Source interface {
 // Fit makes a codec from training showers. Names are those of Codecs.
 func Fit(name string, src Source, seed uint64) (Codec, error) {
 	switch name {
+	case "moments":
+		return fitMoments(src, seed)
 	case "quantile":
-		return fitQuantile(src, seed)
+		return fitQuantile(name, src, seed)
 	case "calodream", "vit4hep":
 		return fitPublished(name, src)
 	}
-	return nil, fmt.Errorf("calo: could not find codec %q: there are quantile, calodream, vit4hep", name)
+	return nil, fmt.Errorf("calo: could not find codec %q: there are moments, quantile, calodream, vit4hep", name)
 }
 
 // Restore makes a codec from what Describe returned. It checks every number.
 func Restore(name string, g *geometry.Geometry, description []byte) (Codec, error) {
 	switch name {
+	case "moments":
+		return restoreMoments(g, description)
 	case "quantile":
 		return restoreQuantile(g, description)
 	case "calodream", "vit4hep":
 		return restorePublished(name, g, description)
 	}
-	return nil, fmt.Errorf("calo: could not find codec %q: there are quantile, calodream, vit4hep", name)
+	return nil, fmt.Errorf("calo: could not find codec %q: there are moments, quantile, calodream, vit4hep", name)
 }
 
 // Showers in memory are a Source.

@@ -134,7 +134,7 @@ func roundTrip(t *testing.T, name string, s *Showers) {
 			if worst = max(worst, d); d > 2e-3 {
 				far++
 			}
-			if name == "quantile" && (e.Layers[l] > 0) != (f.Layers[l] > 0) {
+			if (name == "quantile" || name == "moments") && (e.Layers[l] > 0) != (f.Layers[l] > 0) {
 				t.Fatalf("shower %d: layer %d has %v MeV, back come %v", i, l, e.Layers[l], f.Layers[l])
 			}
 		}
@@ -150,7 +150,7 @@ func roundTrip(t *testing.T, name string, s *Showers) {
 			if r := relative(sums[l], e.Layers[l]); r > 1e-6 {
 				t.Fatalf("shower %d: layer %d sums to %v, want %v", i, l, sums[l], e.Layers[l])
 			}
-			if lo, hi := s.Geo.Span(l); name == "quantile" && e.Filled[l] != count(back[lo:hi]) {
+			if lo, hi := s.Geo.Span(l); (name == "quantile" || name == "moments") && e.Filled[l] != count(back[lo:hi]) {
 				t.Fatalf("shower %d: layer %d has %d filled voxels, back come %d", i, l, e.Filled[l], count(back[lo:hi]))
 			}
 		}
@@ -191,9 +191,10 @@ func describe(t testing.TB, c Codec) []byte {
 
 // Whatever a network draws, the result is a shower with these layer energies, no voxel below the threshold, nothing lost.
 func TestAnyNumbersDecodeToAShower(t *testing.T) {
-	for _, geo := range []string{"mini", "ds1-pions"} {
-		g := lookup(t, geo)
-		c := fit(t, "quantile", toy(g, 800, 2))
+	for _, f := range [][2]string{{"mini", "quantile"}, {"mini", "moments"}, {"ds1-pions", "quantile"}, {"ds1-pions", "moments"}} {
+		geo := f[0] + " " + f[1]
+		g := lookup(t, f[0])
+		c := fit(t, f[1], toy(g, 800, 2))
 		d := c.Dims()
 		x, y := make([]float32, d.Energy), make([]float32, d.Shape)
 		v, sums := make([]float32, g.Voxels()), make([]float64, len(g.Layers))

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Seed     uint64         `yaml:"seed" help:"of all random numbers"`
 	Data     DataConfig     `yaml:"data"`
-	Codec    string         `yaml:"codec" oneof:"quantile calodream vit4hep" help:"between showers and networks: quantile, or the published ones of calodream and vit4hep"`
+	Codec    string         `yaml:"codec" oneof:"moments quantile calodream vit4hep" help:"between showers and networks: moments, quantile, or the published ones of calodream and vit4hep"`
 	Energy   EnergyConfig   `yaml:"energy"`
 	Shape    ShapeConfig    `yaml:"shape"`
 	Latent   LatentConfig   `yaml:"latent,omitempty" help:"an autoencoder of the voxels, whose numbers the shape network draws in their place"`
@@ -209,7 +209,7 @@ func (c *Config) Validate(r *config.Report) {
 		r.Errorf("shape.heads", "%d units do not split over %d heads", c.Shape.Width, c.Shape.Heads)
 	}
 	if c.Shape.Coupling == byTurns && (c.Data.Turns == "off" || c.Codec == "calodream") {
-		r.Errorf("shape.coupling", "turns need data.turns and a codec that treats all sectors alike (quantile, vit4hep)")
+		r.Errorf("shape.coupling", "turns need data.turns and a codec that treats all sectors alike (moments, quantile, vit4hep)")
 	}
 }
 

@@ -127,6 +127,7 @@ func (m *Model) solving(s Solving) Solving {
 type generator struct {
 	*Model
 	threads                int
+	first                  uint64 // number of the block's first shower
 	energyNoise, shapeKeys rng.Key
 	energies               energySampler
 	turnKeys               rng.Key
@@ -188,6 +189,7 @@ func (w *generator) draw(first uint64, n int, shapes flows.Solver[float32]) erro
 
 // begin draws the energies of showers number first and up, and the noise that their shapes come from.
 func (w *generator) begin(first uint64, n int) error {
+	w.first = first
 	c, d, g, s := w.codec, w.codec.Dims(), w.Geometry(), w.shapeField
 	par.For(w.threads, n, encodeChunk, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -229,7 +231,7 @@ func (w *generator) end(n int) {
 			voxels := w.voxels[i*g.Voxels() : (i+1)*g.Voxels()]
 			c.DecodeShape(voxels, w.coarse[i], shape)
 			if w.turned != nil { // what symmetry the network has not learned becomes exact
-				s := w.turnKeys.At(first + uint64(i))
+				s := w.turnKeys.At(w.first + uint64(i))
 				copy(straight, voxels)
 				for k, to := range w.turned[s.IntN(len(w.turned))] {
 					voxels[to] = straight[k]

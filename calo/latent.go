@@ -151,8 +151,7 @@ func (c *latent) standardise(st *store, rows []int32, seed uint64) {
 	sum, square := make([]float64, n), make([]float64, n)
 	for i, row := range rows {
 		s := key.At(uint64(i))
-		st.energies(e, row)
-		st.voxels(voxels, row, nil)
+		st.shower(e, voxels, row, nil)
 		c.EncodeShape(x, e, voxels, &s)
 		for k, v := range x {
 			sum[k] += float64(v)
@@ -190,8 +189,7 @@ func latentMatching(c *latent, st *store, pool *ad.Pool, turns bool, used, held 
 			each := float32(len(index))
 			for i := lo; i < hi; i++ {
 				r := key.At(rng.Hash(step, uint64(i)))
-				st.energies(e, index[i])
-				st.voxels(shower, index[i], turned[r.IntN(len(turned))])
+				st.shower(e, shower, index[i], turned[r.IntN(len(turned))])
 				n.shares(shares[i*voxels:(i+1)*voxels], e, shower, g.Threshold)
 				c.ShapeCondition(conds[i*d.ShapeCondition:(i+1)*d.ShapeCondition], layers, e)
 				for k := range noise[i*cells*n.Features : (i+1)*cells*n.Features] {

@@ -134,8 +134,7 @@ func TestAutoencoderLearnsShowers(t *testing.T) {
 	square := 0.0
 	for i := range numbers {
 		s := rng.NewKey(1, "encode").At(uint64(i))
-		st.energies(e, rows[i])
-		st.voxels(voxels, rows[i], nil)
+		st.shower(e, voxels, rows[i], nil)
 		numbers[i] = make([]float32, d.Shape)
 		c.EncodeShape(numbers[i], e, voxels, &s)
 		for _, v := range numbers[i] {
@@ -147,8 +146,7 @@ func TestAutoencoderLearnsShowers(t *testing.T) {
 	}
 	var own, other float64
 	for i := range numbers {
-		st.energies(e, rows[i])
-		st.voxels(voxels, rows[i], nil)
+		st.shower(e, voxels, rows[i], nil)
 		for j, x := range [][]float32{numbers[i], numbers[(i+1)%len(numbers)]} {
 			c.DecodeShape(decoded, e, x)
 			g.LayerSums(sums, decoded)

@@ -1,6 +1,7 @@
 package calo
 
 import (
+	"hepmorph/calo/geometry"
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
 	"hepmorph/internal/modelfile"
@@ -10,31 +11,23 @@ import (
 	"hepmorph/internal/train"
 )
 
-// store holds training showers: the voxels that are not 0, and the energies.
+// store holds training showers: the voxels that are not 0, and the incident energies.
 type store struct {
-	n, layers int
-	incident  []float64
-	sums      []float64 // (n, layers)
-	filled    []int32   // (n, layers)
-	start     []int64   // n+1
-	voxel     []int32
-	value     []float32
+	g        *geometry.Geometry
+	n        int
+	incident []float64
+	start    []int64 // n+1
+	voxel    []int32
+	value    []float32
 }
 
 func newStore(src Source) (*store, error) {
 	g := src.Geometry()
-	s := &store{layers: len(g.Layers), start: []int64{0}}
-	e := NewEnergies(g)
+	s := &store{g: g, start: []int64{0}}
 	err := src.Each(func(incident []float64, voxels []float32) error {
 		for i, inc := range incident {
-			v := voxels[i*g.Voxels() : (i+1)*g.Voxels()]
-			e.Measure(g, inc, v)
 			s.incident = append(s.incident, inc)
-			s.sums = append(s.sums, e.Layers...)
-			for _, n := range e.Filled {
-				s.filled = append(s.filled, int32(n))
-			}
-			for k, x := range v {
+			for k, x := range voxels[i*g.Voxels() : (i+1)*g.Voxels()] {
 				if x > 0 {
 					s.voxel, s.value = append(s.voxel, int32(k)), append(s.value, x)
 				}
@@ -47,15 +40,6 @@ func newStore(src Source) (*store, error) {
 	return s, err
 }
 
-func (s *store) energies(e *Energies, i int32) {
-	at := int(i) * s.layers
-	e.Incident = s.incident[i]
-	copy(e.Layers, s.sums[at:at+s.layers])
-	for l, n := range s.filled[at : at+s.layers] {
-		e.Filled[l] = int(n)
-	}
-}
-
 // voxels writes shower i, each voxel to its place in to.
 func (s *store) voxels(dst []float32, i int32, to []int32) {
 	clear(dst)
@@ -66,6 +50,12 @@ func (s *store) voxels(dst []float32, i int32, to []int32) {
 		}
 		dst[v] = s.value[k]
 	}
+}
+
+// shower writes shower i, each voxel to its place in to, and measures it.
+func (s *store) shower(e *Energies, voxels []float32, i int32, to []int32) {
+	s.voxels(voxels, i, to)
+	e.Measure(s.g, s.incident[i], voxels)
 }
 
 // order walks through rows in a new permutation each epoch.
@@ -254,8 +244,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 				if turned != nil {
 					to = turned[r.IntN(len(turned))]
 				}
-				st.energies(e, index[i])
-				st.voxels(voxels, index[i], to)
+				st.shower(e, voxels, index[i], to)
 				c.EncodeShape(shape, e, voxels, &r)
 				t := drawTime(s.times, &r)
 				it := conds[i*items : (i+1)*items]

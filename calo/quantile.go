@@ -11,7 +11,7 @@ import (
 	"hepmorph/internal/rng"
 )
 
-// quantile is the default codec.
+// quantile is the codec whose every number is normal by itself.
 //
 // Energy vector (1 + 2L): E_tot/E_inc and the layer fractions E_l/E_tot, each through its distribution given ln E_inc, then the
 // number of filled voxels of each layer through its distribution given ln E_l. An empty layer is an atom of its fraction's
@@ -172,6 +172,11 @@ func share(fractions []float64, total, threshold float64) {
 }
 
 func (q *quantile) ShapeCondition(dst, layers []float32, e *Energies) {
+	q.condition(dst, layers, e, layerFeatures, nil)
+}
+
+// condition writes each numbers a layer, of which more, unless nil, fills those after the first layerFeatures.
+func (q *quantile) condition(dst, layers []float32, e *Energies, each int, more func(f []float32, l int)) {
 	clear(dst)
 	dst[0] = float32(q.scaled(e.Incident))
 	total := e.Total()
@@ -181,15 +186,18 @@ func (q *quantile) ShapeCondition(dst, layers []float32, e *Energies) {
 		dst[1] = float32(s.forward(math.Log(total/e.Incident), 0.5))
 	}
 	for l, el := range e.Layers {
-		f := dst[2+layerFeatures*l:][:layerFeatures]
+		f := dst[2+each*l:][:each]
 		if el > 0 {
 			q.Count[l].at(&s, math.Log(el))
 			f[0] = 1
 			f[1] = float32(min(max((math.Log(el)-q.LayerMu[l])/q.LayerSD[l], -6), 6))
 			f[2] = float32(min(max(s.forward(math.Sqrt(float64(max(1, e.Filled[l]))-0.5), 0.5), -4), 4))
+			if more != nil {
+				more(f[layerFeatures:], l)
+			}
 		}
 		if layers != nil {
-			copy(layers[layerFeatures*l:], f)
+			copy(layers[each*l:], f)
 		}
 	}
 }
@@ -227,6 +235,12 @@ func (q *quantile) EncodeShape(dst []float32, e *Energies, voxels []float32, s *
 }
 
 func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32) {
+	q.decode(voxels, e, x, nil, nil)
+}
+
+// decode makes voxels of shape numbers. For each layer prefer, unless nil, may change how far voxels stand above the point where zeros end, and
+// adjust the relative energies of the filled ones.
+func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer func(l int, margin []float64), adjust func(l int, w []float64)) {
 	var sec section
 	var margin, w []float64
 	var order []int
@@ -244,6 +258,9 @@ func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32) {
 				margin[v-lo], order[v-lo] = finite(x[v])-sec.cut, v-lo
 			}
 		})
+		if prefer != nil {
+			prefer(l, margin)
+		}
 		slices.SortFunc(order, func(a, b int) int {
 			return cmp.Or(cmp.Compare(margin[b], margin[a]), cmp.Compare(a, b))
 		})
@@ -261,6 +278,9 @@ func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32) {
 				}
 			}
 		})
+		if adjust != nil {
+			adjust(l, w)
+		}
 		fillLayer(voxels[lo:hi], w, el, q.g.Threshold, true)
 	}
 }
@@ -278,7 +298,7 @@ func between0(last, next float64, all bool) float64 {
 	return min((last+next)/2, next+0.05)
 }
 
-func fitQuantile(src Source, seed uint64) (Codec, error) {
+func fitQuantile(name string, src Source, seed uint64) (*quantile, error) {
 	g := src.Geometry()
 	q := &quantile{g: g, LogMin: math.Inf(1), LogMax: math.Inf(-1)}
 	layers := len(g.Layers)
@@ -314,7 +334,7 @@ func fitQuantile(src Source, seed uint64) (Codec, error) {
 		return nil, err
 	}
 	if count < 2 || math.IsInf(least, 1) || math.IsNaN(q.LogMin) || math.IsInf(q.LogMin-q.LogMax, 0) {
-		return nil, fmt.Errorf("calo: could not fit codec \"quantile\": %d showers, energies from %v to %v", count, math.Exp(q.LogMin), math.Exp(q.LogMax))
+		return nil, fmt.Errorf("calo: could not fit codec %q: %d showers, energies from %v to %v", name, count, math.Exp(q.LogMin), math.Exp(q.LogMax))
 	}
 	for l := range logs {
 		mean, sd := logs[l].result()
@@ -394,33 +414,42 @@ func (q *quantile) Describe() ([]byte, error) { return json.Marshal(q) }
 
 func restoreQuantile(g *geometry.Geometry, b []byte) (Codec, error) {
 	q := &quantile{g: g}
-	fail := func(why string, args ...any) (Codec, error) {
-		return nil, fmt.Errorf("calo: could not restore codec \"quantile\": %s", fmt.Sprintf(why, args...))
-	}
 	if err := json.Unmarshal(b, q); err != nil {
-		return fail("%v", err)
+		return nil, fmt.Errorf("calo: could not restore codec \"quantile\": %w", err)
 	}
-	n := len(g.Layers)
+	if err := q.check(); err != nil {
+		return nil, fmt.Errorf("calo: could not restore codec \"quantile\": %w", err)
+	}
+	return q, nil
+}
+
+// check refuses numbers that fit does not make.
+func (q *quantile) check() error {
+	n := len(q.g.Layers)
 	if len(q.Fraction) != n || len(q.Count) != n || len(q.Voxel) != n || len(q.LayerMu) != n || len(q.LayerSD) != n {
-		return fail("tables of %d layers, %v expected", len(q.Fraction), g)
+		return fmt.Errorf("tables of %d layers, %v expected", len(q.Fraction), q.g)
 	}
 	if !(q.LogMax >= q.LogMin) || math.IsInf(q.LogMax-q.LogMin, 0) {
-		return fail("energies from %v to %v", math.Exp(q.LogMin), math.Exp(q.LogMax))
+		return fmt.Errorf("energies from %v to %v", math.Exp(q.LogMin), math.Exp(q.LogMax))
 	}
 	tables := append(append([]table{q.Total}, q.Fraction...), q.Count...)
 	for l, t := range q.Voxel {
-		if len(t) != g.Layers[l].Rings() {
-			return fail("layer %d: tables of %d rings, %d expected", l, len(t), g.Layers[l].Rings())
+		if len(t) != q.g.Layers[l].Rings() {
+			return fmt.Errorf("layer %d: tables of %d rings, %d expected", l, len(t), q.g.Layers[l].Rings())
 		}
 		if !(q.LayerSD[l] > 0) {
-			return fail("layer %d: deviation %v", l, q.LayerSD[l])
+			return fmt.Errorf("layer %d: deviation %v", l, q.LayerSD[l])
 		}
 		tables = append(tables, t...)
 	}
+	return checkTables(tables)
+}
+
+func checkTables(tables []table) error {
 	for i := range tables {
 		if err := tables[i].check(); err != nil {
-			return fail("table %d: %v", i, err)
+			return fmt.Errorf("table %d: %w", i, err)
 		}
 	}
-	return q, nil
+	return nil
 }

@@ -185,7 +185,7 @@ func (s *Settings) check() error {
 	case s.Coupling == byTurns && s.Latent.On:
 		return fail("coupling by turns needs voxels, not the numbers of an autoencoder")
 	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec == "calodream"):
-		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike (quantile, vit4hep)")
+		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike (moments, quantile, vit4hep)")
 	case s.Solving.Steps < 1 || s.Solving.Steps > 1<<20 || s.Solving.EnergySteps < 1 || s.Solving.EnergySteps > 1<<20:
 		return fail("%d and %d steps of a solver", s.Solving.Steps, s.Solving.EnergySteps)
 	}

@@ -44,9 +44,13 @@ func normalQuantile(u float64) float64 {
 type section struct {
 	empty, cut float64 // P(empty); the g below which x is empty
 	mu, sd     float64
-	q          [gridN]float64
-	degenerate bool // x is the same for all
+	q0, q1     []float32 // quantiles at the nodes on both sides
+	f          float64   // how far it is from the first to the second
+	degenerate bool      // x is the same for all
 }
+
+// q is the quantile at point k of the grid.
+func (s *section) q(k int) float64 { return float64(s.q0[k])*(1-s.f) + float64(s.q1[k])*s.f }
 
 func between(nodes []float32, c float64) (i int, t float64) {
 	n := len(nodes)
@@ -79,13 +83,8 @@ func (t *table) at(s *section, c float64) {
 	s.cut = normalQuantile(max(s.empty, minEmpty))
 	s.mu, s.sd = lerp(t.Mu, i, f), lerp(t.SD, i, f)
 	s.degenerate = s.sd < 2e-3
-	i, f = between(t.QNodes, c)
-	for k := range s.q {
-		s.q[k] = float64(t.Q[i][k])
-		if f > 0 {
-			s.q[k] = s.q[k]*(1-f) + float64(t.Q[i+1][k])*f
-		}
-	}
+	i, s.f = between(t.QNodes, c)
+	s.q0, s.q1 = t.Q[i], t.Q[min(i+1, len(t.Q)-1)]
 }
 
 // forward is the normal number of x. u, uniform in [0,1), takes the place of x where x does not vary.
@@ -94,9 +93,16 @@ func (s *section) forward(x, u float64) float64 {
 		return s.above(normalQuantile(u))
 	}
 	r := (x - s.mu) / s.sd
-	i := sort.Search(gridN, func(k int) bool { return s.q[k] > r }) - 1
-	i = min(max(i, 0), gridN-2)
-	z := -gridEdge + gridStep*(float64(i)+(r-s.q[i])/(s.q[i+1]-s.q[i]))
+	i, end := 0, gridN-1
+	for end-i > 1 {
+		if k := (i + end) / 2; s.q(k) > r {
+			end = k
+		} else {
+			i = k
+		}
+	}
+	q := s.q(i)
+	z := -gridEdge + gridStep*(float64(i)+(r-q)/(s.q(i+1)-q))
 	return s.above(z)
 }
 
@@ -128,7 +134,8 @@ func (s *section) inverse(g float64) float64 {
 	z = min(max(z, -maxNormal), maxNormal)
 	p := (z + gridEdge) / gridStep
 	i := min(max(int(math.Floor(p)), 0), gridN-2)
-	return s.mu + s.sd*(s.q[i]+(p-float64(i))*(s.q[i+1]-s.q[i]))
+	q := s.q(i)
+	return s.mu + s.sd*(q+(p-float64(i))*(s.q(i+1)-q))
 }
 
 // check refuses tables that are not what fit makes.

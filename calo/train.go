@@ -149,7 +149,7 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 		shapePart -= latentPart
 		m.Settings.Latent.Steps = out.Latent.Planned
 	}
-	mt := energyMatching(c, st, m.energy, m.energyParams, pool, rows[:used], rows[used:], matchSettings{batch: s.EnergyBatch, rate: s.EnergyRate, adam: adam, seed: s.Seed, times: s.Times})
+	mt := energyMatching(c, st, m.energy, m.energyParams, pool, s.Turns == "on", rows[:used], rows[used:], matchSettings{batch: s.EnergyBatch, rate: s.EnergyRate, adam: adam, seed: s.Seed, times: s.Times})
 	if out.Energies, err = run("energies", energyPart, s.EnergySteps, mt); err != nil {
 		return nil, err
 	}

@@ -136,15 +136,20 @@ func (n *transformer[T]) timeFeatures(dst []T, t float64) {
 	}
 }
 
-// precondition are the numbers of v = skip·x_t + out·F(in·x_t, t, c), where F is what record records. If x_1 were normal numbers that nothing
-// connects, F = 0 would be the answer at every t; so the network learns the rest alone, from numbers of unit variance to numbers of unit
-// variance (after arXiv:2206.00364). A published network is v itself.
+// precondition are the numbers of v = skip·x_t + out·F(in·x_t, t, c), where F is what a network is trained for. If x_1 were normal numbers that
+// nothing connects, F = 0 would be the answer at every t; so the network learns the rest alone, from numbers of unit variance to numbers of
+// unit variance (after arXiv:2206.00364).
+func precondition(t float64) (in, skip, out float64) {
+	variance := t*t + (1-t)*(1-t) // of x_t
+	return 1 / math.Sqrt(variance), (2*t - 1) / variance, 1 / math.Sqrt(variance)
+}
+
+// precondition is that of the network; a published one is v itself.
 func (n *transformer[T]) precondition(t float64) (in, skip, out float64) {
 	if n.Published {
 		return 1, 0, 1
 	}
-	variance := t*t + (1-t)*(1-t) // of x_t
-	return 1 / math.Sqrt(variance), (2*t - 1) / variance, 1 / math.Sqrt(variance)
+	return precondition(t)
 }
 
 // record records F of precondition. x has the tokens followed by their layers' numbers, items what items says.

@@ -29,6 +29,8 @@ type Geometry struct {
 	Layers    []Layer
 	Threshold float64 // MeV; what is below counts as empty in the evaluation
 	offset    []int
+	r         []float64 // of the voxels' centres
+	eta, phi  []float64
 }
 
 // New checks a stack of layers and makes a geometry of it.
@@ -60,6 +62,7 @@ func New(name, particle string, pdg int, threshold float64, layers []Layer) (*Ge
 		g.Layers = append(g.Layers, Layer{l.ID, slices.Clone(l.REdges), l.Alpha})
 	}
 	g.offset = append(g.offset, n)
+	g.place()
 	return g, nil
 }
 
@@ -94,21 +97,20 @@ func (g *Geometry) LayerSums(sums []float64, voxels []float32) {
 }
 
 // Centres are the coordinates of every voxel: the middle of its ring (mm), and r cos α and r sin α with α the middle of its
-// sector, which the CaloChallenge calls eta and phi.
-func (g *Geometry) Centres() (r, eta, phi []float64) {
-	n := g.Voxels()
-	r, eta, phi = make([]float64, 0, n), make([]float64, 0, n), make([]float64, 0, n)
+// sector, which the CaloChallenge calls eta and phi. They belong to the geometry.
+func (g *Geometry) Centres() (r, eta, phi []float64) { return g.r, g.eta, g.phi }
+
+func (g *Geometry) place() {
 	for _, l := range g.Layers {
 		for a := range l.Alpha {
 			alpha := (float64(a)+0.5)/float64(l.Alpha)*2*math.Pi - math.Pi
 			sin, cos := math.Sincos(alpha)
 			for k := range l.Rings() {
 				c := (l.REdges[k] + l.REdges[k+1]) / 2
-				r, eta, phi = append(r, c), append(eta, c*cos), append(phi, c*sin)
+				g.r, g.eta, g.phi = append(g.r, c), append(g.eta, c*cos), append(g.phi, c*sin)
 			}
 		}
 	}
-	return r, eta, phi
 }
 
 // Equal tells whether two geometries put their voxels at the same places.
