@@ -67,7 +67,7 @@ func TestConfigDefaultsAreThoseOfSettings(t *testing.T) {
 	}
 	for _, geometry := range []string{"mini", "ds2", "ds1-photons"} {
 		codec := &quantile{g: lookup(t, geometry)}
-		got, want := c.Settings().resolve(codec), Settings{Seed: 1, Codec: "quantile", Budget: c.Settings().Budget}.resolve(codec)
+		got, want := c.Settings().resolve(codec), Settings{Seed: 1, Codec: Codecs()[0], Budget: c.Settings().Budget}.resolve(codec)
 		if got != want {
 			t.Errorf("%s: %+v, %+v without a config", geometry, got, want)
 		}

@@ -35,8 +35,8 @@ other one the voxels. A run that was stopped, by a signal or a kill, continues w
 to the same bits. The time budget is turned into numbers of steps once, at the start.
 
 Settings come from a config (see: hepmorph calo init), where there is one; flags override it, and --set what no flag
-names. Codecs: quantile (default; the sum of a layer is always exact, empty layers and voxels are drawn as such),
-calodream and vit4hep (the published preprocessing of arXiv:2405.09629 and arXiv:2601.05289).`,
+names. Codecs: moments (default; the sum of a layer is always exact, empty layers and voxels are drawn as such, and
+the energy network draws where the energy of a layer lies), quantile (the same without the last), calodream and vit4hep (the published preprocessing of arXiv:2405.09629 and arXiv:2601.05289).`,
 		Example: "  hepmorph calo train --data train.h5 --out shower --budget 15m\n  hepmorph calo train -c shower.yaml --out shower --set train.times=logit-normal\n" +
 			"  hepmorph calo train --data dataset_2_1.hdf5 --geometry ds2 --codec calodream --published --width 480 --depth 6 --heads 6",
 		RunE: func(cmd *cobra.Command, _ []string) error {
