@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"hepmorph/calo/geometry"
-	"hepmorph/flows"
 	"hepmorph/internal/config"
 )
 
@@ -60,6 +59,7 @@ type ShapeConfig struct {
 	Heads     int     `yaml:"heads" min:"1" max:"4096" help:"of an attention; they divide the width"`
 	Ratio     int     `yaml:"ratio" min:"1" max:"16" help:"hidden units of a block over the width"`
 	Published bool    `yaml:"published,omitempty" help:"positions and time as in arXiv:2405.09629"`
+	Mean      bool    `yaml:"mean,omitempty" help:"learn mean velocities between two times (arXiv:2505.13447), for the solver mean-flow with few steps"`
 	Steps     int     `yaml:"steps,omitempty" min:"0" help:"of the training, instead of seven eighths of train.budget"`
 	Batch     int     `yaml:"batch" min:"1" max:"1048576" help:"showers a step"`
 	Rate      float64 `yaml:"rate,omitempty" min:"0" max:"1" help:"highest learning rate; default 2e-3, for a width above 128 1e-3"`
@@ -90,7 +90,7 @@ type TrainConfig struct {
 
 // GenerateConfig is how the model draws unless it is asked otherwise.
 type GenerateConfig struct {
-	Solver      string `yaml:"solver" help:"of the shapes: euler, midpoint, heun, rk4, rk38, dopri5"`
+	Solver      string `yaml:"solver" help:"of the shapes: euler, midpoint, heun, rk4, rk38, dopri5; mean-flow with shape.mean"`
 	Steps       int    `yaml:"steps" min:"1" max:"1048576" help:"of the solver"`
 	EnergySteps int    `yaml:"energy_steps" min:"1" max:"1048576" help:"midpoint steps of the energies"`
 }
@@ -115,7 +115,7 @@ func configOf(s Settings) *Config {
 	c := &Config{Seed: s.Seed, Codec: s.Codec, Data: DataConfig{Turns: s.Turns, Validation: s.Validation}}
 	c.Energy = EnergyConfig{Network: s.Energy.Network, Width: s.Energy.Width, Depth: s.Energy.Depth, Heads: s.Energy.Heads, Hidden: s.Energy.Hidden,
 		HeadWidth: s.Energy.HeadWidth, HeadDepth: s.Energy.HeadDepth, Frequency: s.Energy.Frequency, Steps: s.EnergySteps, Batch: s.EnergyBatch, Rate: s.EnergyRate}
-	c.Shape = ShapeConfig{Patch: s.Shape.Patch[:], Width: s.Shape.Width, Depth: s.Shape.Depth, Heads: s.Shape.Heads, Ratio: s.Shape.Ratio, Published: s.Shape.Published,
+	c.Shape = ShapeConfig{Patch: s.Shape.Patch[:], Width: s.Shape.Width, Depth: s.Shape.Depth, Heads: s.Shape.Heads, Ratio: s.Shape.Ratio, Published: s.Shape.Published, Mean: s.Shape.Mean,
 		Steps: s.Steps, Batch: s.Batch, Rate: s.Rate, Coupling: s.Coupling}
 	c.Train = TrainConfig{Budget: config.Duration(s.Budget), Times: s.Times, Average: s.Average, Clip: s.Clip, Decay: s.Decay}
 	if l := s.Latent; l.On {
@@ -135,7 +135,7 @@ func (c *Config) Settings() Settings {
 	}
 	s := Settings{Seed: c.Seed, Codec: c.Codec, Turns: c.Data.Turns, Validation: c.Data.Validation,
 		Energy:      EnergySettings{c.Energy.Network, c.Energy.Width, c.Energy.Depth, c.Energy.Heads, c.Energy.Hidden, c.Energy.HeadWidth, c.Energy.HeadDepth, c.Energy.Frequency},
-		Shape:       TransformerSettings{Width: c.Shape.Width, Depth: c.Shape.Depth, Heads: c.Shape.Heads, Ratio: c.Shape.Ratio, Published: c.Shape.Published},
+		Shape:       TransformerSettings{Width: c.Shape.Width, Depth: c.Shape.Depth, Heads: c.Shape.Heads, Ratio: c.Shape.Ratio, Published: c.Shape.Published, Mean: c.Shape.Mean},
 		EnergySteps: c.Energy.Steps, EnergyBatch: c.Energy.Batch, EnergyRate: c.Energy.Rate,
 		Steps: c.Shape.Steps, Batch: c.Shape.Batch, Rate: c.Shape.Rate, Coupling: c.Shape.Coupling,
 		Budget: time.Duration(c.Train.Budget), Times: c.Train.Times, Average: none(c.Train.Average), Clip: none(c.Train.Clip), Decay: none(c.Train.Decay),
@@ -192,12 +192,15 @@ func (c *Config) Validate(r *config.Report) {
 	case !steps && c.Train.Budget == 0:
 		c.Train.Budget = defaultBudget
 	}
-	if !slices.Contains(flows.SolverNames(), c.Generate.Solver) {
+	if names := TrainSolvers(); !slices.Contains(names, c.Generate.Solver) {
 		hint := ""
-		if near := config.Near(c.Generate.Solver, flows.SolverNames(), 1); len(near) > 0 {
+		if near := config.Near(c.Generate.Solver, names, 1); len(near) > 0 {
 			hint = " (did you mean " + near[0] + "?)"
 		}
-		r.Errorf("generate.solver", "%q is unknown%s; known: %s", c.Generate.Solver, hint, strings.Join(flows.SolverNames(), ", "))
+		r.Errorf("generate.solver", "%q is unknown%s; known: %s", c.Generate.Solver, hint, strings.Join(names, ", "))
+	}
+	if c.Generate.Solver == meanFlow && !c.Shape.Mean {
+		r.Errorf("generate.solver", "%s needs shape.mean", meanFlow)
 	}
 	if l := c.Latent; l.On && (l.Steps > 0) != (c.Shape.Steps > 0) {
 		r.Errorf("latent.steps", "give a budget, or energy.steps, shape.steps and latent.steps")
@@ -208,8 +211,8 @@ func (c *Config) Validate(r *config.Report) {
 	if c.Shape.Width%c.Shape.Heads != 0 {
 		r.Errorf("shape.heads", "%d units do not split over %d heads", c.Shape.Width, c.Shape.Heads)
 	}
-	if c.Shape.Coupling == byTurns && (c.Data.Turns == "off" || c.Codec == "calodream") {
-		r.Errorf("shape.coupling", "turns need data.turns and a codec that treats all sectors alike (moments, quantile, vit4hep)")
+	if c.Shape.Coupling == byTurns && (c.Data.Turns == "off" || c.Codec == "calodream" || c.Codec == "moments") {
+		r.Errorf("shape.coupling", "turns need data.turns and a codec that treats all sectors alike and does not say how a shower lies (quantile, vit4hep)")
 	}
 }
 

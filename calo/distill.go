@@ -16,8 +16,11 @@ const (
 	scaleTime     = "scale-time"
 )
 
-// SolverNames are the names that Solving.Solver may have. The last three need a distilled model; their Steps are evaluations.
-func SolverNames() []string { return append(flows.SolverNames(), bespoke, nonStationary, scaleTime) }
+// meanFlow is a solver for networks of mean velocities.
+const meanFlow = "mean-flow"
+
+// TrainSolvers are the solvers that a model can be trained to use; mean-flow needs a network of mean velocities.
+func TrainSolvers() []string { return append(flows.SolverNames(), meanFlow) }
 
 // A Distilled is a bespoke solver of a model's shape network (arXiv:2403.01329, arXiv:2310.19075). Errors are root mean square distances of
 // end points from those of many RK4 steps, over all numbers of the showers' tokens, on showers that nothing was fitted to.
@@ -56,6 +59,12 @@ const maxEvaluations = 64
 
 // solverOf makes the solver of the shape network's equation.
 func (m *Model) solverOf(s Solving) (flows.Solver[float32], error) {
+	if s.Solver == meanFlow {
+		if !m.shape.Mean {
+			return nil, fmt.Errorf("calo: could not use solver %s: the shape network has not learned mean velocities (shape.mean in its config)", s.Solver)
+		}
+		return &flows.MeanFlow[float32]{Steps: s.Steps}, nil
+	}
 	if s.Solver != bespoke && s.Solver != nonStationary && s.Solver != scaleTime {
 		return flows.NewSolver[float32](s.Solver, s.Steps, 0)
 	}

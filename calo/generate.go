@@ -295,10 +295,13 @@ func (s *shapeField) fill(dst []float32, first, n int) {
 }
 
 // Velocity writes the velocities of n showers' tokens x at time t.
-func (s *shapeField) Velocity(v, x []float32, n int, t float64) {
-	in, skip, out := s.net.precondition(t)
+func (s *shapeField) Velocity(v, x []float32, n int, t float64) { s.Mean(v, x, n, t, t) }
+
+// Mean writes the mean velocities between t and until, which the network must have learned.
+func (s *shapeField) Mean(v, x []float32, n int, t, until float64) {
+	in, skip, out := s.net.precondition(t, until)
 	s.x, s.scale = x, float32(in)
-	s.net.timeFeatures(s.time, t)
+	s.net.timeFeatures(s.time, t, until)
 	for i := range n {
 		copy(s.items[i*s.net.items():], s.time)
 	}

@@ -226,6 +226,11 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 		coupled = newTurnCoupling(c)
 	}
 
+	var means *meanTargets
+	if net.Mean {
+		means = newMeanTargets(net, ps, pool, s)
+	}
+
 	p := ad.NewProgram(ps)
 	rows, item, w := p.InputRows(width, net.tokens), p.Input(items), p.InputRows(1, net.tokens)
 	v := net.record(p, p.Slice(rows, 0, in), item)
@@ -247,8 +252,12 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 				st.shower(e, voxels, index[i], to)
 				c.EncodeShape(shape, e, voxels, &r)
 				t := drawTime(s.times, &r)
+				until := t
+				if means != nil {
+					t, until = means.draw(i, t, &r)
+				}
 				it := conds[i*items : (i+1)*items]
-				net.timeFeatures(it, t)
+				net.timeFeatures(it, t, until)
 				c.ShapeCondition(it[net.times:], layers, e)
 				row := tokens[i*net.tokens*width : (i+1)*net.tokens*width]
 				net.giveLayers(row[net.patch:], layers, width)
@@ -261,7 +270,7 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 					coupled.turn(lying, noise, shape)
 					net.cut(row, lying, width)
 				}
-				from, skip, out := net.precondition(t)
+				from, skip, out := net.precondition(t, until)
 				square[i] = float32(out * out)
 				for token := range net.tokens {
 					x, target, mask := row[token*width:][:net.patch], row[token*width+in:][:net.patch], row[token*width+in+net.patch:][:net.patch]
@@ -278,6 +287,9 @@ func shapeMatching(c Codec, st *store, net *transformer[float32], ps *ad.Params[
 				}
 			}
 		})
+		if means != nil {
+			means.targets(tokens, conds, len(index))
+		}
 		n := 0
 		for _, k := range drawn[:len(index)] {
 			n += k

@@ -184,8 +184,8 @@ func (s *Settings) check() error {
 		return fail("coupling %q: %s, %s are possible", s.Coupling, independent, byTurns)
 	case s.Coupling == byTurns && s.Latent.On:
 		return fail("coupling by turns needs voxels, not the numbers of an autoencoder")
-	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec == "calodream"):
-		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike (moments, quantile, vit4hep)")
+	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec != "quantile" && s.Codec != "vit4hep"):
+		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike and does not say how a shower lies (quantile, vit4hep)")
 	case s.Solving.Steps < 1 || s.Solving.Steps > 1<<20 || s.Solving.EnergySteps < 1 || s.Solving.EnergySteps > 1<<20:
 		return fail("%d and %d steps of a solver", s.Solving.Steps, s.Solving.EnergySteps)
 	}

@@ -41,7 +41,7 @@ func (n *ShapeNet) Record(p *ad.Program[float32], x, items ad.Tensor) ad.Tensor 
 }
 
 // TimeFeatures writes the numbers of a time.
-func (n *ShapeNet) TimeFeatures(dst []float32, t float64) { n.net.timeFeatures(dst, t) }
+func (n *ShapeNet) TimeFeatures(dst []float32, t float64) { n.net.timeFeatures(dst, t, t) }
 
 // Operations are the floating-point operations in the matrix products of one evaluation for one shower, padding not counted.
 func (n *ShapeNet) Operations() float64 {

@@ -18,6 +18,8 @@ type TransformerSettings struct {
 	Ratio int    // hidden units of a block's network over Width; default 4
 	// Published takes learnable position frequencies and 256 sinusoids of the unscaled time, and gives no token its layer's numbers.
 	Published bool
+	// Mean learns the mean velocity between two times (see flows.MeanFlow), for drawing in few steps.
+	Mean bool
 }
 
 func (s *TransformerSettings) resolve(c Codec) {
@@ -64,6 +66,9 @@ func newTransformer[T kernel.Float](ps *ad.Params[T], s TransformerSettings, tl 
 	n := &transformer[T]{TransformerSettings: s, tiling: tl, extra: tl.layers * d.Layer, condition: d.ShapeCondition, times: times}
 	if s.Published {
 		n.extra, n.times = 0, publishedTimes
+	}
+	if s.Mean {
+		n.times *= 2
 	}
 	fail := func(format string, args ...any) (*transformer[T], error) {
 		return nil, fmt.Errorf("calo: could not make the shape network: "+format, args...)
@@ -123,9 +128,18 @@ func (n *transformer[T]) initialise(ps *ad.Params[T], seed uint64) {
 // items is the width of the input with one row a shower: the time's numbers, then the condition.
 func (n *transformer[T]) items() int { return n.times + n.condition }
 
-// timeFeatures writes the numbers of a time.
-func (n *transformer[T]) timeFeatures(dst []T, t float64) {
-	half := n.times / 2
+// timeFeatures writes the numbers of a time t and, for a network of mean velocities, those of the time from there to s.
+func (n *transformer[T]) timeFeatures(dst []T, t, s float64) {
+	if n.Mean {
+		n.sinusoids(dst[:n.times/2], t)
+		n.sinusoids(dst[n.times/2:n.times], s-t)
+		return
+	}
+	n.sinusoids(dst[:n.times], t)
+}
+
+func (n *transformer[T]) sinusoids(dst []T, t float64) {
+	half := len(dst) / 2
 	for k := range half {
 		w := math.Exp(math.Log(200) * float64(k) / float64(half-1))
 		if n.Published {
@@ -144,12 +158,17 @@ func precondition(t float64) (in, skip, out float64) {
 	return 1 / math.Sqrt(variance), (2*t - 1) / variance, 1 / math.Sqrt(variance)
 }
 
-// precondition is that of the network; a published one is v itself.
-func (n *transformer[T]) precondition(t float64) (in, skip, out float64) {
+// precondition is that of the network, for the mean velocity between t and s; a published one is v itself. The path of unconnected normal
+// numbers is x_s = x_t·√(Var x_s/Var x_t).
+func (n *transformer[T]) precondition(t, s float64) (in, skip, out float64) {
 	if n.Published {
 		return 1, 0, 1
 	}
-	return precondition(t)
+	in, skip, out = precondition(t)
+	if s != t {
+		skip = (math.Sqrt((s*s+(1-s)*(1-s))/(t*t+(1-t)*(1-t))) - 1) / (s - t)
+	}
+	return in, skip, out
 }
 
 // record records F of precondition. x has the tokens followed by their layers' numbers, items what items says.

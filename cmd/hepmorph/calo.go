@@ -125,7 +125,7 @@ logarithm. Shower i depends on the model, the seed, its energy and i alone; memo
 	f.Int64Var(&n, "events", 1000, "showers (with --energies: all)")
 	f.Int64Var(&o.First, "first", 0, "number of the first shower, for parts of a larger sample")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of all random numbers")
-	f.StringVar(&o.Solver, "solver", "", "euler, midpoint, heun, rk4, rk38, dopri5; bespoke, non-stationary or scale-time of a distilled model, with --steps evaluations (default: what the model was trained to use)")
+	f.StringVar(&o.Solver, "solver", "", "euler, midpoint, heun, rk4, rk38, dopri5; mean-flow of a model with mean velocities; bespoke, non-stationary or scale-time of a distilled model, with --steps evaluations (default: what the model was trained to use)")
 	f.IntVar(&o.Steps, "steps", 0, "steps of the solver (0: what the model was trained to use)")
 	f.IntVar(&o.EnergySteps, "energy-steps", 0, "midpoint steps of the energy network (0: what the model was trained to use)")
 	c.RegisterFlagCompletionFunc("energies", showerFiles)
