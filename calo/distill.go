@@ -89,8 +89,8 @@ func (m *Model) solverOf(s Solving) (flows.Solver[float32], error) {
 // DistillOptions say how bespoke solvers are fitted.
 type DistillOptions struct {
 	Evaluations int // of the shape network a shower
-	Showers     int // default 512, less where they are large; a quarter of them judges
-	Reference   int // steps of RK4 that count as the truth; default 100
+	Showers     int // default 192, less where they are large; a quarter of them judges
+	Reference   int // steps of RK4 that count as the truth; default 50
 	Seed        uint64
 	Threads     int
 }
@@ -102,10 +102,10 @@ const distillFloats = 1 << 20
 // of others with as many evaluations, and returns them.
 func (m *Model) Distill(ctx context.Context, o DistillOptions) ([]Distilled, error) {
 	if o.Showers == 0 {
-		o.Showers = 512
+		o.Showers = 192
 	}
 	if o.Reference == 0 {
-		o.Reference = 100
+		o.Reference = 50
 	}
 	if o.Evaluations < 2 || o.Evaluations > maxEvaluations || o.Showers < 8 || o.Reference < 1 {
 		return nil, fmt.Errorf("calo: could not fit solvers of %d evaluations to %d showers with %d reference steps: 2 to %d, at least 8 and 1 are possible: %w",

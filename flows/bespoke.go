@@ -23,24 +23,22 @@ type FitErrors struct {
 	Midpoint float64 // of midpoint steps with as many evaluations, or one less
 }
 
-// ridges are tried in turn; the last one leaves the standard method nearly as it is.
-var ridges = []float64{1e-8, 1e-6, 1e-4, 1e-2, 1, 100}
+// firstRidge is that of the search for times; then ridges are tried, of which the last one leaves the standard method nearly as it is.
+const firstRidge = 1e-6
+
+var ridges = []float64{1e-8, 1e-4, 1e-2, 1, 100}
 
 // heldOut is the part of the rows, 1/heldOut, on which fits are compared.
 const heldOut = 4
 
-// choose fits a scheme on most rows for every grid of times and every ridge, and returns the one whose end points are nearest to the truth on
-// the rest of the rows. Evaluations are one less than the points.
+// choose fits a scheme on most rows for every grid of times, then for every ridge on the best of them, and returns the one whose end points are
+// nearest to the truth on the rest of the rows. Evaluations are one less than the points.
 func choose[T Float, S Solver[T]](f Velocity[T], x []T, n, points int, set FitSettings, fit func(x []T, n int, tr truth[T], ridge float64) S) (best S, errors FitErrors, err error) {
 	if n < 1 || points < 2 || len(x) != n*f.Dim() {
 		return best, errors, fmt.Errorf("flows: could not fit a solver to %d times and %d rows of %d features in %d numbers", points, n, f.Dim(), len(x))
 	}
 	if set.Reference == 0 {
 		set.Reference = 200
-	}
-	tried := ridges
-	if set.Ridge > 0 {
-		tried = []float64{set.Ridge}
 	}
 	use, from := n, 0 // rows to fit and first row to compare
 	if n >= heldOut {
@@ -64,20 +62,37 @@ func choose[T Float, S Solver[T]](f Velocity[T], x []T, n, points int, set FitSe
 		return rms(y[from*f.Dim():], end[from*f.Dim():]), err
 	}
 	errors.Own = math.Inf(1)
-	for _, times := range schedules {
+	try := func(times []float64, ridge float64) (better bool, err error) {
 		fitted := truth[T]{times: times}
 		for _, t := range times {
 			k, _ := slices.BinarySearch(path.times, t)
 			fitted.at = append(fitted.at, path.at[k][:use*f.Dim()])
 		}
-		for _, r := range tried {
-			s := fit(x[:use*f.Dim()], use, fitted, r)
-			e, err := judge(s)
-			if err != nil {
+		s := fit(x[:use*f.Dim()], use, fitted, ridge)
+		e, err := judge(s)
+		if better = err == nil && e < errors.Own; better {
+			best, errors.Own = s, e
+		}
+		return better, err
+	}
+	ridge := set.Ridge
+	if ridge == 0 {
+		ridge = firstRidge
+	}
+	chosen := schedules[0]
+	for _, times := range schedules {
+		better, err := try(times, ridge)
+		if err != nil {
+			return best, errors, err
+		}
+		if better {
+			chosen = times
+		}
+	}
+	if set.Ridge == 0 {
+		for _, r := range ridges {
+			if _, err := try(chosen, r); err != nil {
 				return best, errors, err
-			}
-			if e < errors.Own {
-				best, errors.Own = s, e
 			}
 		}
 	}

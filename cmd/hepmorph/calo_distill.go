@@ -53,8 +53,8 @@ Then: hepmorph calo generate -m OUT --solver bespoke --steps 8 ...`,
 	f.StringVarP(&model, "model", "m", "", "model file")
 	f.StringVarP(&out, "output", "o", "", "model file to write")
 	f.IntVar(&o.Evaluations, "evaluations", 8, "of the shape network, a shower; non-stationary any number, scale-time even ones")
-	f.IntVar(&o.Showers, "showers", 512, "to fit and judge with (fewer where they are large)")
-	f.IntVar(&o.Reference, "reference", 100, "steps of RK4 that count as the truth")
+	f.IntVar(&o.Showers, "showers", 192, "to fit and judge with (fewer where they are large)")
+	f.IntVar(&o.Reference, "reference", 50, "steps of RK4 that count as the truth")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of all random numbers")
 	return c
 }
