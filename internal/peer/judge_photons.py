@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Judges photons that were morphed row by row, with the definitions of SHARED/tools/judge_diphoton.py.
 
-internal/peer/judge_photons.py MORPHED.root nano-simulation.root nano-data.root [--shared ../shared] [--suffix _morphed]
+internal/peer/judge_photons.py MORPHED.root nano-simulation.root nano-data.root [--shared ../shared] [--suffix _morphed] [--tasks leading,subleading]
 
 First reads the morphed arrays with uproot: their counts must be those of the input's photons, photons that were not morphed must keep their
 values. Then the leading and the subleading photon of the selected pairs are judged apart: ten variables each,
-conditions pT, eta, phi of that photon and rho; task R1 of the judge is the leading one. Needs numpy, uproot, awkward, xgboost.
+conditions pT, eta, phi of that photon and rho; task R1 of the judge is the leading one; --tasks '' only compares the arrays. Needs numpy, uproot, awkward, xgboost.
 """
 import argparse, os, sys
 import awkward as ak, numpy as np, uproot
@@ -35,6 +35,6 @@ for q in judge.F10:
 print(f"{len(after)} events, {ak.sum(ak.num(status))} photons, {ak.sum(status == 1)} morphed; counts as in the input", flush=True)
 for name, leg in (("leading", "l_"), ("subleading", "s_")):
     judge.TASKS[name] = ([leg + q for q in judge.F10], [leg + "pt", leg + "eta", leg + "phi", "rho"])
-for name in a.tasks.split(","):
+for name in filter(None, a.tasks.split(",")):
     sys.argv = ["judge", a.morphed, a.data, "--task", name, "--suffix", a.suffix]
     judge.main()
