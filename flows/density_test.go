@@ -3,10 +3,12 @@ package flows_test
 import (
 	"flag"
 	"math"
+	"path/filepath"
 	"testing"
 
 	"hepmorph/flows"
 	"hepmorph/internal/ad"
+	"hepmorph/internal/modelfile"
 	"hepmorph/internal/nn"
 	"hepmorph/internal/rng"
 	"hepmorph/samples/toys"
@@ -15,6 +17,7 @@ import (
 var (
 	long  = flag.Bool("long", false, "train the density check for 20,000 steps, to its real bounds")
 	steps = flag.Int("steps", 0, "steps of the density check; default 100, or 20,000 with -long")
+	write = flag.String("write", "", "folder for the samples of the density check: internal/peer/density.py trains PyTorch's flow on the same")
 )
 
 // densities has, for each toy, the bound on held-out NLL − entropy in nats a dimension after 20,000 steps, and after the short run, which some
@@ -87,6 +90,20 @@ func divergence(t *testing.T, d toys.Density, steps int) float64 {
 		}
 		return z
 	}
+	test := toys.Sample(d, held, 2)
+	truth := toys.MeanLogProb(d, test) // of the standardised points
+	for _, s := range sd {
+		truth += math.Log(s)
+	}
+	if *write != "" {
+		f := &modelfile.File{Meta: map[string]string{}}
+		f.Add("train", standard(x), train, dim)
+		f.Add("test", standard(test), held, dim)
+		f.Add("truth", []float64{truth}, 1)
+		if err := f.Write(filepath.Join(*write, d.Name()+".safetensors")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	pool := flows.NewPool(0)
 	defer pool.Close()
 	ps := flows.NewParams[float32]()
@@ -115,15 +132,11 @@ func divergence(t *testing.T, d toys.Density, steps int) float64 {
 	}
 	copy(ps.W, opt.Mean)
 
-	x = toys.Sample(d, held, 2)
 	lp := make([]float32, held)
-	flows.NewEvaluator(fl, flows.Best(), pool).LogProb(held, lp, standard(x), nil)
+	flows.NewEvaluator(fl, flows.Best(), pool).LogProb(held, lp, standard(test), nil)
 	got := 0.0
 	for _, v := range lp {
 		got += float64(v) / float64(held)
 	}
-	for _, s := range sd {
-		got -= math.Log(s)
-	}
-	return (toys.MeanLogProb(d, x) - got) / float64(dim)
+	return (truth - got) / float64(dim)
 }
