@@ -69,9 +69,9 @@ func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
 }
 
 // Transposed returns the panels of x, of width units and at a stride, row by row in scratch memory, as GradW wants them, and the length of a row:
-// rows a multiple of 1 KiB apart would meet in few sets of the level-1 cache.
+// rows a multiple of 512 bytes apart would meet in few sets of the level-1 cache.
 func (f *Frame[T]) Transposed(x []T, stride, width, np int) (rows []T, ld int) {
-	if ld = roundUp(width, align); ld%256 == 0 {
+	if ld = roundUp(width, align); ld%128 == 0 {
 		ld += align
 	}
 	rows = f.Temp(np * kernel.Lanes * ld)

@@ -78,6 +78,17 @@ func BenchmarkMul(b *testing.B) {
 	})
 }
 
+// A panel with at most 16 rows, as where one shower modulates its tokens.
+func BenchmarkMulHalf(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		const m, k = 128, 128
+		w, x, y := aligned(m*k), aligned(k*Lanes), aligned(m*Lanes)
+		measure(b, 2*m*k*Lanes/2, "GFLOP/s", func() {
+			set.Mul(y, m*Lanes, w, k, 1, x, k*Lanes, m, k, 1, nil, Epilogue[float32]{Half: true})
+		})
+	})
+}
+
 func BenchmarkMulRows(b *testing.B) {
 	eachBench(b, func(b *testing.B, set *Set[float32]) {
 		for m := 1; m <= 9; m++ {
@@ -211,24 +222,24 @@ func BenchmarkAffine(b *testing.B) {
 
 func BenchmarkSpline(b *testing.B) {
 	eachBench(b, func(b *testing.B, set *Set[float32]) {
-		for _, bins := range []int{8, 16} {
+		for _, s := range []Spline{{Bins: 8, Bound: 5}, {Bins: 16, Bound: 5}, {Bins: 8, Bound: 5, Circular: true}} {
 			const n, np = 4, 2
-			s := Spline{Bins: bins, Bound: 5}
+			bins := fmt.Sprint(s.Bins, map[bool]string{true: "circular"}[s.Circular])
 			tp, sp := s.Params()*n*Lanes, s.Save()*n*Lanes
 			x, y, theta, save, ladj := aligned(n*np*Lanes), aligned(n*np*Lanes), aligned(np*tp), aligned(np*sp), aligned(np*Lanes)
-			b.Run(fmt.Sprintf("forward%d", bins), func(b *testing.B) {
+			b.Run("forward"+bins, func(b *testing.B) {
 				measure(b, n*np*Lanes, "Melem/s", func() {
 					set.SplineForward(s, n, np, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
 				})
 			})
-			b.Run(fmt.Sprintf("backward%d", bins), func(b *testing.B) {
+			b.Run("backward"+bins, func(b *testing.B) {
 				dx, dth := aligned(n*np*Lanes), aligned(np*tp)
 				set.SplineForward(s, n, np, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
 				measure(b, n*np*Lanes, "Melem/s", func() {
 					set.SplineBackward(s, n, np, dx, n*Lanes, dth, tp, y, n*Lanes, ladj, x, n*Lanes, theta, tp, save, sp)
 				})
 			})
-			b.Run(fmt.Sprintf("inverse%d", bins), func(b *testing.B) {
+			b.Run("inverse"+bins, func(b *testing.B) {
 				measure(b, n*np*Lanes, "Melem/s", func() {
 					set.SplineInverse(s, n, np, y, n*Lanes, nil, x, n*Lanes, theta, tp)
 				})

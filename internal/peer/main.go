@@ -99,9 +99,13 @@ func (b *bench) run() (bool, error) {
 		return false, err
 	}
 	defer b.in.Close()
-	peak, err := peak()
+	r, err := rates()
 	if err != nil {
 		return false, err
+	}
+	peak := r["BenchmarkPeak/"+kernel.Best().Name]
+	if peak == 0 {
+		return false, fmt.Errorf("peer: could not find the peak of the kernels %s", kernel.Best().Name)
 	}
 	for _, c := range cases.All() {
 		if !strings.Contains(c.Name, b.only) {
@@ -118,6 +122,9 @@ func (b *bench) run() (bool, error) {
 		if err := b.mmd(); err != nil {
 			return false, err
 		}
+	}
+	if strings.Contains("products", b.only) {
+		b.products(r)
 	}
 	table := b.table(peak)
 	fmt.Print(table)
@@ -386,17 +393,4 @@ func processor() string {
 		}
 	}
 	return runtime.GOARCH
-}
-
-// peak is the measured rate of multiply-adds on one core, in GFLOP/s, from the kernels' own benchmark.
-func peak() (float64, error) {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkPeak$", "-benchtime", "300ms", "./internal/kernel").Output()
-	if err != nil {
-		return 0, fmt.Errorf("peer: could not measure the peak: %w", err)
-	}
-	m := regexp.MustCompile(`BenchmarkPeak/` + kernel.Best().Name + `\S*\s.*?([0-9.]+) GFLOP/s`).FindSubmatch(out)
-	if m == nil {
-		return 0, fmt.Errorf("peer: could not find the peak of %s in the benchmark's output", kernel.Best().Name)
-	}
-	return strconv.ParseFloat(string(m[1]), 64)
 }
