@@ -16,21 +16,21 @@ import (
 // A calibration is the last bijector of a network, between flow and base: for each domain an affine autoregressive layer whose conditioner is
 // linear,
 //
-//	u_j = (z_j − a_j − b_j·c − l_j·z_{<j})/s_j,
+//	u_j = z_j − a_j − b_j·c − l_j·z_{<j},
 //
-// so that its maximum-likelihood fit is a weighted least-squares problem with a solution in closed form. A stochastic training leaves the mean of
+// so that its fit is a weighted least-squares problem with a solution in closed form. A stochastic training leaves the mean of
 // the latent features wrong by about 0.01: the likelihood does not feel it (5e-5 nats), but it is three times what half a million events resolve,
 // and the difference between the domains' errors is a shift of every morphed event. After the calibration latent features of either sample have
-// mean 0, variance 1 and no linear dependence on each other and on the conditions, to the statistics of the training rows.
+// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows. Their variances are left alone: those of training
+// rows are below 1 where a flow has learnt them by heart, those of new rows are not.
 type calibration struct {
 	Domains []linear `json:"domains"` // by the domain number of the flow; one for a cnf
 }
 
-// linear is the layer of one domain: each row of Weights has intercept, conditions (C) and features before (D), each Scale is a residual's sd. Weights
-// that the training rows don't call for are 0, scales 1.
+// linear is the layer of one domain: each row of Weights has intercept, conditions (C) and features before (D). Weights that the training rows don't call
+// for are 0.
 type linear struct {
 	Weights [][]float64 `json:"weights"`
-	Scale   []float64   `json:"scale"`
 }
 
 // gramRows is the number of rows whose products are summed by one task; the partition is part of the result.
@@ -74,16 +74,8 @@ func fitLinear(n, d, k int, z, c []float32, w []float64, threads int) (l *linear
 			for i, a := range at {
 				row[a] = beta[i]
 			}
-			scale := math.Sqrt(rest)
-			before := gram.At(1+k+j, 1+k+j) / total
-			if log := math.Log(scale); 2*rows*log*log > enough {
-				gain += (before-1)/2 - log - 1/rows
-			} else {
-				scale = 1
-				gain += (before - rest) / 2
-			}
-			gain -= float64(len(at)) / rows
-			l.Weights, l.Scale = append(l.Weights, row), append(l.Scale, scale)
+			gain += (gram.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
+			l.Weights = append(l.Weights, row)
 			break
 		}
 	}
@@ -176,17 +168,17 @@ func (l *linear) mean(j, k int, z, c []float32) float64 {
 	return m
 }
 
-// forward whitens latent features, z (D) to u (D), not in place.
+// forward takes latent features z (D) to those of the base u (D), not in place.
 func (l *linear) forward(k int, z, c, u []float32) {
 	for j := range z {
-		u[j] = float32((float64(z[j]) - l.mean(j, k, z, c)) / l.Scale[j])
+		u[j] = float32(float64(z[j]) - l.mean(j, k, z, c))
 	}
 }
 
 // inverse undoes forward, not in place.
 func (l *linear) inverse(k int, u, c, z []float32) {
 	for j := range u {
-		z[j] = float32(float64(u[j])*l.Scale[j] + l.mean(j, k, z, c))
+		z[j] = float32(float64(u[j]) + l.mean(j, k, z, c))
 	}
 }
 
@@ -196,12 +188,12 @@ func (c *calibration) check(n *network) error {
 		return fmt.Errorf("a calibration of %d domains, want %d", len(c.Domains), want)
 	}
 	for _, l := range c.Domains {
-		if len(l.Weights) != n.d || len(l.Scale) != n.d {
+		if len(l.Weights) != n.d {
 			return fmt.Errorf("a calibration of %d features, want %d", len(l.Weights), n.d)
 		}
 		for j, row := range l.Weights {
-			if len(row) != 1+n.c+n.d || !(l.Scale[j] > 0) {
-				return fmt.Errorf("a calibration whose feature %d has %d weights and scale %v", j, len(row), l.Scale[j])
+			if len(row) != 1+n.c+n.d {
+				return fmt.Errorf("a calibration whose feature %d has %d weights", j, len(row))
 			}
 		}
 	}
