@@ -228,6 +228,12 @@ func prepare(ctx context.Context, cfg *Config, o TrainOptions) (*prepared, error
 		return nil, err
 	}
 	p.runs = ev[Simulation].sumsInRuns()
+	if list := ev[Simulation].Parts; len(list) > 1 {
+		all := ev[Simulation].CutFlow.Selected().SumW
+		for _, part := range list {
+			o.Log("  %s: %d rows, %.2f %% of the mixture", part.Label, part.Rows, 100*part.CutFlow.Selected().SumW/all)
+		}
+	}
 	tables, weights, err := p.weigh(cfg, ev, split, o)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,8 @@
 //	morphed     Weight × KinWeight                     Weight × KinWeight
 //	reference   Weight × KinWeight                     Weight × KinWeight
 //
-// So the morph alone is judged in the features, and the kinematic reweighting alone in the conditions. Simulation is normalised to data.
+// So the morph alone is judged in the features, and the kinematic reweighting alone in the conditions. Simulation is normalised to data
+// or, with Settings.Absolute, to luminosity; figures of events say which. Several samples of role simulation are one mixture, drawn as a stack before the morph.
 // Signed weights count as they are. A row whose variable lies in a declared blind window is left out of every number, in all samples.
 //
 // The result depends on the inputs and the seed, not on the number of threads.
