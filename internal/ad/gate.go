@@ -36,10 +36,7 @@ func (o *gatedAdd[T]) forward(f *Frame[T], lo, hi int) {
 	gate := spread(f, o.g, o.x.Rep)
 	for p := lo; p < hi; p++ {
 		x, h, g := f.V(o.x)[p*s:][:s], f.V(o.h)[p*s:][:s], gate.panel(p)[:s]
-		y := f.V(o.y)[p*s:][:s]
-		for i, v := range x {
-			y[i] = v + g[i]*h[i]
-		}
+		f.K.MulAdd(f.V(o.y)[p*s:][:s], x, g, h)
 	}
 }
 
@@ -55,10 +52,10 @@ func (o *gatedAdd[T]) Backward(f *Frame[T], fresh []bool) {
 	for p := range f.Panels(o.x) {
 		gy := f.G(o.y)[p*s:][:s]
 		if f.HasGrad(o.h) {
-			addProduct(f.G(o.h)[p*s:][:s], gy, gate.panel(p)[:s], fresh[1])
+			f.addProduct(f.G(o.h)[p*s:][:s], gy, gate.panel(p)[:s], fresh[1])
 		}
 		if f.HasGrad(o.g.Tensor) {
-			addProduct(dg[:s], gy, f.V(o.h)[p*s:][:s], true)
+			f.addProduct(dg[:s], gy, f.V(o.h)[p*s:][:s], true)
 			collect(f, dg, o.g, p, o.x.Rep)
 		}
 	}
@@ -93,20 +90,15 @@ func (o *product[T]) Backward(f *Frame[T], fresh []bool) {
 // depositProduct adds a·b, point by point, to the cotangent of t.
 func (f *Frame[T]) depositProduct(t Tensor, a, b []T, fresh bool) {
 	if f.HasGrad(t) {
-		addProduct(f.Cotangents(t), a, b, fresh)
+		f.addProduct(f.Cotangents(t), a, b, fresh)
 	}
 }
 
 // addProduct adds a·b to d, or writes it.
-func addProduct[T kernel.Float](d, a, b []T, fresh bool) {
-	d, b = d[:len(a)], b[:len(a)]
+func (f *Frame[T]) addProduct(d, a, b []T, fresh bool) {
+	d = d[:len(a)]
 	if fresh {
-		for i, v := range a {
-			d[i] = v * b[i]
-		}
-		return
+		clear(d)
 	}
-	for i, v := range a {
-		d[i] += v * b[i]
-	}
+	f.K.MulAdd(d, d, a, b)
 }

@@ -3667,6 +3667,62 @@ end131:
 	VZEROUPPER
 	RET
 
+// func mulAddAVX2(dst *float32, x *float32, a *float32, b *float32, n int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·mulAddAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ n+32(FP), SI
+	CMPQ SI, $0x10
+	JL   rest133
+
+whole132:
+	VMOVUPS     (CX), Y0
+	VMOVUPS     (DX), Y1
+	VFMADD231PS (BX), Y1, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     32(CX), Y0
+	VMOVUPS     32(DX), Y1
+	VFMADD231PS 32(BX), Y1, Y0
+	VMOVUPS     Y0, 32(AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, SI
+	CMPQ        SI, $0x10
+	JGE         whole132
+
+rest133:
+	TESTQ       SI, SI
+	JLE         end135
+	MOVQ        SI, DI
+	MOVQ        $0x00000008, R8
+	CMPQ        DI, R8
+	CMOVQGT     R8, DI
+	LEAQ        firstLanesAVX2<>+32(SB), R8
+	SHLQ        $0x02, DI
+	SUBQ        DI, R8
+	SHRQ        $0x02, DI
+	VMOVUPS     (R8), Y0
+	VMASKMOVPS  (CX), Y0, Y1
+	VMASKMOVPS  (DX), Y0, Y2
+	VMASKMOVPS  (BX), Y0, Y3
+	VFMADD231PS Y2, Y3, Y1
+	VMASKMOVPS  Y1, Y0, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	SUBQ        DI, SI
+	JMP         rest133
+
+end135:
+	VZEROUPPER
+	RET
+
 // func affineForwardAVX2(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
@@ -3681,9 +3737,9 @@ TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out133
+	JLE     out137
 
-loop132:
+loop136:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3797,9 +3853,9 @@ loop132:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop132
+	JNZ          loop136
 
-out133:
+out137:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3848,9 +3904,9 @@ TEXT ·affineBackwardAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out135
+	JLE   out139
 
-loop134:
+loop138:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     (SI), Y2
 	VMULPS      (R8), Y0, Y1
@@ -3889,9 +3945,9 @@ loop134:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop134
+	JNZ         loop138
 
-out135:
+out139:
 	VZEROUPPER
 	RET
 
@@ -3908,9 +3964,9 @@ TEXT ·affineInverseAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out137
+	JLE     out141
 
-loop136:
+loop140:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -4023,9 +4079,9 @@ loop136:
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000080, BX
 	DECQ         AX
-	JNZ          loop136
+	JNZ          loop140
 
-out137:
+out141:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4046,33 +4102,33 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x08
-	JL   rest139
+	JL   rest143
 
-whole138:
+whole142:
 	VXORPS Y0, Y0, Y0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out143
+	JLE    out147
 
-loop142:
+loop146:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Y0, Y0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop142
+	JNZ    loop146
 
-out143:
+out147:
 	VBROADCASTSS 24(R9), Y1
 	VBROADCASTSS 28(R9), Y2
 	VMULPS       Y2, Y0, Y0
 	TESTQ        SI, SI
-	JZ           unmasked144
+	JZ           unmasked148
 	VMOVUPS      (SI)(R10*1), Y2
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked144:
+unmasked148:
 	VMOVUPS      (DX)(R10*1), Y2
 	VBROADCASTSS 4(R9), Y3
 	VMULPS       Y3, Y2, Y2
@@ -4102,11 +4158,11 @@ unmasked144:
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, AX
 	CMPQ         AX, $0x08
-	JGE          whole138
+	JGE          whole142
 
-rest139:
+rest143:
 	TESTQ   AX, AX
-	JLE     end141
+	JLE     end145
 	MOVQ    AX, R11
 	MOVQ    $0x00000008, R12
 	CMPQ    R11, R12
@@ -4120,27 +4176,27 @@ rest139:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out146
+	JLE     out150
 
-loop145:
+loop149:
 	MOVQ       (R12), R14
 	VMASKMOVPS (R14)(R10*1), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop145
+	JNZ        loop149
 
-out146:
+out150:
 	VBROADCASTSS 24(R9), Y2
 	VBROADCASTSS 28(R9), Y3
 	VMULPS       Y3, Y1, Y1
 	TESTQ        SI, SI
-	JZ           unmasked147
+	JZ           unmasked151
 	VMASKMOVPS   (SI)(R10*1), Y0, Y3
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y3, Y2, Y2
 
-unmasked147:
+unmasked151:
 	VMASKMOVPS   (DX)(R10*1), Y0, Y3
 	VBROADCASTSS 4(R9), Y4
 	VMULPS       Y4, Y3, Y3
@@ -4169,9 +4225,9 @@ unmasked147:
 	VMASKMOVPS   Y1, Y0, (CX)(R10*1)
 	ADDQ         $0x20, R10
 	SUBQ         R11, AX
-	JMP          rest139
+	JMP          rest143
 
-end141:
+end145:
 	VZEROUPPER
 	RET
 
@@ -4187,28 +4243,28 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest149
+	JL     rest153
 
-whole148:
+whole152:
 	VXORPS Y2, Y2, Y2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out153
+	JLE    out157
 
-loop152:
+loop156:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Y2, Y2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop152
+	JNZ    loop156
 
-out153:
+out157:
 	TESTQ  DX, DX
-	JZ     unmasked154
+	JZ     unmasked158
 	VMULPS (DX)(DI*1), Y2, Y2
 
-unmasked154:
+unmasked158:
 	VEXTRACTF128 $0x01, Y2, X3
 	VCVTPS2PD    X2, Y2
 	VCVTPS2PD    X3, Y3
@@ -4217,11 +4273,11 @@ unmasked154:
 	ADDQ         $0x20, DI
 	SUBQ         $0x08, CX
 	CMPQ         CX, $0x08
-	JGE          whole148
+	JGE          whole152
 
-rest149:
+rest153:
 	TESTQ   CX, CX
-	JLE     end151
+	JLE     end155
 	MOVQ    CX, R8
 	MOVQ    $0x00000008, R9
 	CMPQ    R8, R9
@@ -4235,23 +4291,23 @@ rest149:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out156
+	JLE     out160
 
-loop155:
+loop159:
 	MOVQ       (R9), R11
 	VMASKMOVPS (R11)(DI*1), Y2, Y4
 	VADDPS     Y4, Y3, Y3
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop155
+	JNZ        loop159
 
-out156:
+out160:
 	TESTQ      DX, DX
-	JZ         unmasked157
+	JZ         unmasked161
 	VMASKMOVPS (DX)(DI*1), Y2, Y2
 	VMULPS     Y2, Y3, Y3
 
-unmasked157:
+unmasked161:
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
 	VCVTPS2PD    X2, Y2
@@ -4259,9 +4315,9 @@ unmasked157:
 	VFMADD231PD  Y2, Y2, Y1
 	ADDQ         $0x20, DI
 	SUBQ         R8, CX
-	JMP          rest149
+	JMP          rest153
 
-end151:
+end155:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -4278,7 +4334,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none158
+	JLE  none162
 
 feature:
 	MOVQ $0x00000004, R9
@@ -4958,7 +5014,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none158:
+none162:
 	VZEROUPPER
 	RET
 
@@ -5113,7 +5169,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none159
+	JLE  none163
 
 feature:
 	MOVQ $0x00000004, R8
@@ -5411,7 +5467,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none159:
+none163:
 	VZEROUPPER
 	RET
 
@@ -5445,7 +5501,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none160
+	JLE  none164
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6008,7 +6064,7 @@ vector:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (BX)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet161
+	JE           noLogDet165
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -6060,7 +6116,7 @@ vector:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DI)
 
-noLogDet161:
+noLogDet165:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6072,7 +6128,7 @@ noLogDet161:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none160:
+none164:
 	VZEROUPPER
 	RET
 
@@ -6088,7 +6144,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none162
+	JLE  none166
 
 feature:
 	MOVQ $0x00000004, R10
@@ -6106,9 +6162,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out164
+	JLE          out168
 
-loop163:
+loop167:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6139,9 +6195,9 @@ loop163:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop163
+	JNZ          loop167
 
-out164:
+out168:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6161,9 +6217,9 @@ out164:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out166
+	JLE          out170
 
-loop165:
+loop169:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6174,9 +6230,9 @@ loop165:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop165
+	JNZ       loop169
 
-out166:
+out170:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -6204,9 +6260,9 @@ out166:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out168
+	JLE          out172
 
-loop167:
+loop171:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -6238,9 +6294,9 @@ loop167:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop167
+	JNZ          loop171
 
-out168:
+out172:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -6266,9 +6322,9 @@ out168:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out170
+	JLE          out174
 
-loop169:
+loop173:
 	VMOVUPS   (R12), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y7, Y7
@@ -6278,9 +6334,9 @@ loop169:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop169
+	JNZ       loop173
 
-out170:
+out174:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -6407,7 +6463,7 @@ out170:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none162:
+none166:
 	VZEROUPPER
 	RET
 
@@ -6423,7 +6479,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none171
+	JLE  none175
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6490,9 +6546,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out173
+	JLE          out177
 
-loop172:
+loop176:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -6502,9 +6558,9 @@ loop172:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop172
+	JNZ       loop176
 
-out173:
+out177:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -6582,9 +6638,9 @@ out173:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out175
+	JLE          out179
 
-loop174:
+loop178:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -6597,9 +6653,9 @@ loop174:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop174
+	JNZ       loop178
 
-out175:
+out179:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -6625,9 +6681,9 @@ out175:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out177
+	JLE          out181
 
-loop176:
+loop180:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -6640,9 +6696,9 @@ loop176:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop176
+	JNZ       loop180
 
-out177:
+out181:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6656,7 +6712,7 @@ out177:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none171:
+none175:
 	VZEROUPPER
 	RET
 
@@ -6671,7 +6727,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none178
+	JLE  none182
 
 feature:
 	MOVQ $0x00000004, R9
@@ -6687,9 +6743,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out180
+	JLE          out184
 
-loop179:
+loop183:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6716,9 +6772,9 @@ loop179:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop179
+	JNZ          loop183
 
-out180:
+out184:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6738,9 +6794,9 @@ out180:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out182
+	JLE          out186
 
-loop181:
+loop185:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6751,9 +6807,9 @@ loop181:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop181
+	JNZ       loop185
 
-out182:
+out186:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -6763,9 +6819,9 @@ out182:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out184
+	JLE          out188
 
-loop183:
+loop187:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -6793,9 +6849,9 @@ loop183:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop183
+	JNZ          loop187
 
-out184:
+out188:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y7
 	VMULPS       Y6, Y1, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -6816,9 +6872,9 @@ out184:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out186
+	JLE          out190
 
-loop185:
+loop189:
 	VMOVUPS   (R10), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y6, Y6
@@ -6828,9 +6884,9 @@ loop185:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop185
+	JNZ       loop189
 
-out186:
+out190:
 	VXORPS       Y7, Y7, Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -6906,7 +6962,7 @@ out186:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet187
+	JE           noLogDet191
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -6958,7 +7014,7 @@ out186:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-noLogDet187:
+noLogDet191:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -6970,7 +7026,7 @@ noLogDet187:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none178:
+none182:
 	VZEROUPPER
 	RET
 
@@ -6986,7 +7042,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none188
+	JLE  none192
 
 feature:
 	MOVQ $0x00000004, R10
@@ -7004,9 +7060,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out190
+	JLE          out194
 
-loop189:
+loop193:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7037,9 +7093,9 @@ loop189:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop189
+	JNZ          loop193
 
-out190:
+out194:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7059,9 +7115,9 @@ out190:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out192
+	JLE          out196
 
-loop191:
+loop195:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7072,9 +7128,9 @@ loop191:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop191
+	JNZ       loop195
 
-out192:
+out196:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -7102,9 +7158,9 @@ out192:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out194
+	JLE          out198
 
-loop193:
+loop197:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -7136,9 +7192,9 @@ loop193:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop193
+	JNZ          loop197
 
-out194:
+out198:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -7163,9 +7219,9 @@ out194:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out196
+	JLE          out200
 
-loop195:
+loop199:
 	VMOVUPS   (R13), Y9
 	VCMPPS    $0x1d, Y8, Y2, Y10
 	VBLENDVPS Y10, Y9, Y6, Y6
@@ -7175,9 +7231,9 @@ loop195:
 	VADDPS    c3f800000AVX2<>+0(SB), Y8, Y8
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop195
+	JNZ       loop199
 
-out196:
+out200:
 	VMOVUPS      (R12), Y8
 	VBROADCASTSS 16(AX), Y9
 	VCMPPS       $0x1d, Y9, Y2, Y2
@@ -7304,7 +7360,7 @@ out196:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none188:
+none192:
 	VZEROUPPER
 	RET
 
@@ -7320,7 +7376,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none197
+	JLE  none201
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7389,9 +7445,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out199
+	JLE          out203
 
-loop198:
+loop202:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -7401,9 +7457,9 @@ loop198:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop198
+	JNZ     loop202
 
-out199:
+out203:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -7481,9 +7537,9 @@ out199:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out201
+	JLE          out205
 
-loop200:
+loop204:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -7496,9 +7552,9 @@ loop200:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop200
+	JNZ       loop204
 
-out201:
+out205:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7524,9 +7580,9 @@ out201:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out203
+	JLE          out207
 
-loop202:
+loop206:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -7539,9 +7595,9 @@ loop202:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop202
+	JNZ       loop206
 
-out203:
+out207:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -7555,7 +7611,7 @@ out203:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none197:
+none201:
 	VZEROUPPER
 	RET
 
@@ -7570,7 +7626,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none204
+	JLE  none208
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7586,9 +7642,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out206
+	JLE          out210
 
-loop205:
+loop209:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7615,9 +7671,9 @@ loop205:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop205
+	JNZ          loop209
 
-out206:
+out210:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7637,9 +7693,9 @@ out206:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out208
+	JLE          out212
 
-loop207:
+loop211:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7650,9 +7706,9 @@ loop207:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop207
+	JNZ       loop211
 
-out208:
+out212:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -7662,9 +7718,9 @@ out208:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out210
+	JLE          out214
 
-loop209:
+loop213:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7692,9 +7748,9 @@ loop209:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop209
+	JNZ          loop213
 
-out210:
+out214:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y7
 	VMULPS       Y6, Y1, Y8
 	VDIVPS       Y8, Y7, Y7
@@ -7714,9 +7770,9 @@ out210:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out212
+	JLE          out216
 
-loop211:
+loop215:
 	VMOVUPS   (R11), Y8
 	VCMPPS    $0x1d, Y7, Y2, Y9
 	VBLENDVPS Y9, Y8, Y1, Y1
@@ -7726,9 +7782,9 @@ loop211:
 	VADDPS    c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop211
+	JNZ       loop215
 
-out212:
+out216:
 	VMOVUPS      (R10), Y7
 	VBROADCASTSS 16(AX), Y8
 	VCMPPS       $0x1d, Y8, Y2, Y2
@@ -7804,7 +7860,7 @@ out212:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           noLogDet213
+	JE           noLogDet217
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y6
 	VMULPS       Y6, Y0, Y4
@@ -7856,7 +7912,7 @@ out212:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-noLogDet213:
+noLogDet217:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -7868,7 +7924,7 @@ noLogDet213:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none204:
+none208:
 	VZEROUPPER
 	RET
 
@@ -7894,18 +7950,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out215
+	JLE    out219
 
-loop214:
+loop218:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop214
+	JNZ    loop218
 
-out215:
+out219:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -7921,9 +7977,9 @@ out215:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out217
+	JLE          out221
 
-loop216:
+loop220:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -7938,9 +7994,9 @@ loop216:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop216
+	JNZ         loop220
 
-out217:
+out221:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -7974,14 +8030,14 @@ out217:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain218
+	JZ           plain222
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out221
+	JLE          out225
 
-loop220:
+loop224:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -8011,18 +8067,18 @@ loop220:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop220
+	JNZ         loop224
 
-out221:
-	JMP out219
+out225:
+	JMP out223
 
-plain218:
+plain222:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out223
+	JLE   out227
 
-loop222:
+loop226:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -8042,10 +8098,10 @@ loop222:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop222
+	JNZ     loop226
 
+out227:
 out223:
-out219:
 	VZEROUPPER
 	RET
 
@@ -8069,13 +8125,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient226
+	JZ      noGradient230
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out228
+	JLE     out232
 
-loop227:
+loop231:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -8085,57 +8141,12 @@ loop227:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop227
-
-out228:
-noGradient226:
-	TESTQ R10, R10
-	JZ    plain224
-	XORQ  R12, R12
-	MOVQ  AX, R13
-	TESTQ R13, R13
-	JLE   out230
-
-loop229:
-	VMOVUPS     (SI)(R12*1), Y4
-	VMOVUPS     (DI)(R12*1), Y5
-	VSUBPS      Y0, Y5, Y5
-	VMULPS      Y1, Y5, Y5
-	VFMADD231PS (R10)(R12*1), Y4, Y4
-	VADDPS      Y4, Y2, Y2
-	VFMADD231PS Y4, Y5, Y3
-	ADDQ        $0x00000080, R12
-	DECQ        R13
-	JNZ         loop229
-
-out230:
-	MOVSS        inv+72(FP), X4
-	VBROADCASTSS X4, Y4
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y4, Y3, Y3
-	XORQ         R12, R12
-	MOVQ         AX, R13
-	TESTQ        R13, R13
-	JLE          out232
-
-loop231:
-	VMOVUPS      (SI)(R12*1), Y4
-	VMOVUPS      (DI)(R12*1), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMULPS       Y1, Y5, Y5
-	VFMADD231PS  (R10)(R12*1), Y4, Y4
-	VSUBPS       Y2, Y4, Y4
-	VFNMADD231PS Y3, Y5, Y4
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      Y4, (CX)(R12*1)
-	ADDQ         $0x00000080, R12
-	DECQ         R13
-	JNZ          loop231
+	JNZ     loop231
 
 out232:
-	JMP second225
-
-plain224:
+noGradient230:
+	TESTQ R10, R10
+	JZ    plain228
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
@@ -8146,6 +8157,7 @@ loop233:
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
 	VMULPS      Y1, Y5, Y5
+	VFMADD231PS (R10)(R12*1), Y4, Y4
 	VADDPS      Y4, Y2, Y2
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
@@ -8167,6 +8179,7 @@ loop235:
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMULPS       Y1, Y5, Y5
+	VFMADD231PS  (R10)(R12*1), Y4, Y4
 	VSUBPS       Y2, Y4, Y4
 	VFNMADD231PS Y3, Y5, Y4
 	VMULPS       Y1, Y4, Y4
@@ -8176,27 +8189,70 @@ loop235:
 	JNZ          loop235
 
 out236:
-second225:
+	JMP second229
+
+plain228:
+	XORQ  R12, R12
+	MOVQ  AX, R13
+	TESTQ R13, R13
+	JLE   out238
+
+loop237:
+	VMOVUPS     (SI)(R12*1), Y4
+	VMOVUPS     (DI)(R12*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VADDPS      Y4, Y2, Y2
+	VFMADD231PS Y4, Y5, Y3
+	ADDQ        $0x00000080, R12
+	DECQ        R13
+	JNZ         loop237
+
+out238:
+	MOVSS        inv+72(FP), X4
+	VBROADCASTSS X4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	XORQ         R12, R12
+	MOVQ         AX, R13
+	TESTQ        R13, R13
+	JLE          out240
+
+loop239:
+	VMOVUPS      (SI)(R12*1), Y4
+	VMOVUPS      (DI)(R12*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VSUBPS       Y2, Y4, Y4
+	VFNMADD231PS Y3, Y5, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (CX)(R12*1)
+	ADDQ         $0x00000080, R12
+	DECQ         R13
+	JNZ          loop239
+
+out240:
+second229:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil237
+	JZ    nil241
 	ADDQ  $0x20, DX
 
-nil237:
+nil241:
 	TESTQ BX, BX
-	JZ    nil238
+	JZ    nil242
 	ADDQ  $0x20, BX
 
-nil238:
+nil242:
 	TESTQ R10, R10
-	JZ    nil239
+	JZ    nil243
 	ADDQ  $0x20, R10
 
-nil239:
+nil243:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -8222,9 +8278,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out241
+	JLE          out245
 
-loop240:
+loop244:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -8235,9 +8291,9 @@ loop240:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop240
+	JNZ    loop244
 
-out241:
+out245:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -8245,9 +8301,9 @@ out241:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out243
+	JLE    out247
 
-loop242:
+loop246:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -8363,9 +8419,9 @@ loop242:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop242
+	JNZ          loop246
 
-out243:
+out247:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -8377,9 +8433,9 @@ out243:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out245
+	JLE          out249
 
-loop244:
+loop248:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -8390,25 +8446,25 @@ loop244:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop244
+	JNZ     loop248
 
-out245:
+out249:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out247
+	JLE    out251
 
-loop246:
+loop250:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop246
+	JNZ     loop250
 
-out247:
+out251:
 	VZEROUPPER
 	RET
 
@@ -8427,9 +8483,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out249
+	JLE    out253
 
-loop248:
+loop252:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -8441,17 +8497,17 @@ loop248:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop248
+	JNZ         loop252
 
-out249:
+out253:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out251
+	JLE          out255
 
-loop250:
+loop254:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -8476,9 +8532,9 @@ loop250:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop250
+	JNZ     loop254
 
-out251:
+out255:
 	VZEROUPPER
 	RET
 
@@ -8497,9 +8553,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points252:
+points256:
 	CMPQ   R8, $0x03
-	JL     points253
+	JL     points257
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -8507,9 +8563,9 @@ points252:
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out255
+	JLE    out259
 
-loop254:
+loop258:
 	VMOVUPS      (R10), Y3
 	VBROADCASTSS (R11), Y4
 	VSUBPS       Y4, Y3, Y4
@@ -8523,9 +8579,9 @@ loop254:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop254
+	JNZ          loop258
 
-out255:
+out259:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -8536,7 +8592,7 @@ out255:
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general256
+	JZ           general260
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y10
@@ -8588,9 +8644,9 @@ out255:
 	VANDPS       Y9, Y11, Y2
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out259
+	JLE          out263
 
-loop258:
+loop262:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -8602,17 +8658,17 @@ loop258:
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 	CMPQ         R12, $0x04
-	JNE          once260
+	JNE          once264
 	VMULPS       Y0, Y0, Y0
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 
-once260:
+once264:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop258
+	JNZ  loop262
 
-out259:
+out263:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -8620,13 +8676,13 @@ out259:
 	VFMADD231PS  Y1, Y9, Y6
 	VADDPS       Y2, Y7, Y7
 	VFMADD231PS  Y2, Y9, Y8
-	JMP          done257
+	JMP          done261
 
-general256:
+general260:
 	TESTQ R11, R11
-	JLE   out262
+	JLE   out266
 
-loop261:
+loop265:
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y10
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y10, Y11
@@ -8684,10 +8740,10 @@ loop261:
 	VFMADD231PS  Y10, Y9, Y8
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop261
+	JNZ          loop265
 
-out262:
-done257:
+out266:
+done261:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
@@ -8702,7 +8758,7 @@ done257:
 	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value263
+	JZ           value267
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -8719,9 +8775,9 @@ done257:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out265
+	JLE          out269
 
-loop264:
+loop268:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
@@ -8738,29 +8794,29 @@ loop264:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop264
+	JNZ          loop268
 
-out265:
-value263:
+out269:
+value267:
 	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x03, R8
-	JMP  points252
+	JMP  points256
 
-points253:
-points266:
+points257:
+points270:
 	CMPQ   R8, $0x01
-	JL     points267
+	JL     points271
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out269
+	JLE    out273
 
-loop268:
+loop272:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -8768,16 +8824,16 @@ loop268:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop268
+	JNZ          loop272
 
-out269:
+out273:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general270
+	JZ           general274
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y3
@@ -8797,33 +8853,33 @@ out269:
 	VANDPS       Y3, Y5, Y0
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out273
+	JLE          out277
 
-loop272:
+loop276:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once274
+	JNE          once278
 	VMULPS       Y0, Y0, Y0
 
-once274:
+once278:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop272
+	JNZ  loop276
 
-out273:
+out277:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
-	JMP          done271
+	JMP          done275
 
-general270:
+general274:
 	TESTQ R11, R11
-	JLE   out276
+	JLE   out280
 
-loop275:
+loop279:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y4, Y5
@@ -8845,10 +8901,10 @@ loop275:
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop275
+	JNZ          loop279
 
-out276:
-done271:
+out280:
+done275:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -8857,7 +8913,7 @@ done271:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value277
+	JZ           value281
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -8868,9 +8924,9 @@ done271:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out279
+	JLE          out283
 
-loop278:
+loop282:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -8881,23 +8937,23 @@ loop278:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop278
+	JNZ          loop282
 
-out279:
-value277:
+out283:
+value281:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points266
+	JMP  points270
 
-points267:
+points271:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip280
+	JZ    skip284
 	ADDQ  $0x20, CX
 
-skip280:
+skip284:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -8931,9 +8987,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out282
+	JLE    out286
 
-loop281:
+loop285:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -8947,8 +9003,8 @@ loop281:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop281
+	JNZ         loop285
 
-out282:
+out286:
 	VZEROUPPER
 	RET

@@ -54,6 +54,9 @@ func geluGradAVX512(dst *float32, gy *float32, x *float32, n int)
 func axpyAVX512(y *float32, a float32, x *float32, n int)
 
 //go:noescape
+func mulAddAVX512(dst *float32, x *float32, a *float32, b *float32, n int)
+
+//go:noescape
 func affineForwardAVX512(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape

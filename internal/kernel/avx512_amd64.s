@@ -5746,6 +5746,60 @@ end229:
 	VZEROUPPER
 	RET
 
+// func mulAddAVX512(dst *float32, x *float32, a *float32, b *float32, n int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·mulAddAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ n+32(FP), SI
+	CMPQ SI, $0x20
+	JL   rest231
+
+whole230:
+	VMOVUPS     (CX), Z0
+	VMOVUPS     (DX), Z1
+	VFMADD231PS (BX), Z1, Z0
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     64(CX), Z0
+	VMOVUPS     64(DX), Z1
+	VFMADD231PS 64(BX), Z1, Z0
+	VMOVUPS     Z0, 64(AX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x20, SI
+	CMPQ        SI, $0x20
+	JGE         whole230
+
+rest231:
+	TESTQ       SI, SI
+	JLE         end233
+	MOVQ        SI, DI
+	MOVQ        $0x00000010, R8
+	CMPQ        DI, R8
+	CMOVQGT     R8, DI
+	MOVL        $0x0000ffff, R8
+	BZHIL       DI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (CX), K1, Z0
+	VMOVUPS.Z   (DX), K1, Z1
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     Z0, K1, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        DI, SI
+	JMP         rest231
+
+end233:
+	VZEROUPPER
+	RET
+
 // func affineForwardAVX512(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 // Requires: AVX, AVX512F
 TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
@@ -5758,9 +5812,9 @@ TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out231
+	JLE     out235
 
-loop230:
+loop234:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -5816,9 +5870,9 @@ loop230:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop230
+	JNZ               loop234
 
-out231:
+out235:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -5865,9 +5919,9 @@ TEXT ·affineBackwardAVX512(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out233
+	JLE   out237
 
-loop232:
+loop236:
 	VMOVUPS     (BX), Z0
 	VMOVUPS     (SI), Z2
 	VMULPS      (R8), Z0, Z1
@@ -5890,9 +5944,9 @@ loop232:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop232
+	JNZ         loop236
 
-out233:
+out237:
 	VZEROUPPER
 	RET
 
@@ -5907,9 +5961,9 @@ TEXT ·affineInverseAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out235
+	JLE     out239
 
-loop234:
+loop238:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -5964,9 +6018,9 @@ loop234:
 	ADDQ              $0x00000080, CX
 	ADDQ              $0x00000080, BX
 	DECQ              AX
-	JNZ               loop234
+	JNZ               loop238
 
-out235:
+out239:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -5985,33 +6039,33 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	MOVQ constants+56(FP), R9
 	XORQ R10, R10
 	CMPQ AX, $0x10
-	JL   rest237
+	JL   rest241
 
-whole236:
+whole240:
 	VXORPS Z0, Z0, Z0
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out241
+	JLE    out245
 
-loop240:
+loop244:
 	MOVQ   (R11), R13
 	VADDPS (R13)(R10*1), Z0, Z0
 	ADDQ   $0x18, R11
 	DECQ   R12
-	JNZ    loop240
+	JNZ    loop244
 
-out241:
+out245:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked242
+	JZ           unmasked246
 	VMOVUPS      (SI)(R10*1), Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked242:
+unmasked246:
 	VMOVUPS      (DX)(R10*1), Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -6041,11 +6095,11 @@ unmasked242:
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, AX
 	CMPQ         AX, $0x10
-	JGE          whole236
+	JGE          whole240
 
-rest237:
+rest241:
 	TESTQ   AX, AX
-	JLE     end239
+	JLE     end243
 	MOVQ    AX, R11
 	MOVQ    $0x00000010, R12
 	CMPQ    R11, R12
@@ -6057,27 +6111,27 @@ rest237:
 	MOVQ    DI, R12
 	MOVQ    R8, R13
 	TESTQ   R13, R13
-	JLE     out244
+	JLE     out248
 
-loop243:
+loop247:
 	MOVQ      (R12), R14
 	VMOVUPS.Z (R14)(R10*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	ADDQ      $0x18, R12
 	DECQ      R13
-	JNZ       loop243
+	JNZ       loop247
 
-out244:
+out248:
 	VBROADCASTSS 24(R9), Z1
 	VBROADCASTSS 28(R9), Z2
 	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked245
+	JZ           unmasked249
 	VMOVUPS.Z    (SI)(R10*1), K1, Z2
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked245:
+unmasked249:
 	VMOVUPS.Z    (DX)(R10*1), K1, Z2
 	VBROADCASTSS 4(R9), Z3
 	VMULPS       Z3, Z2, Z2
@@ -6106,9 +6160,9 @@ unmasked245:
 	VMOVUPS      Z0, K1, (CX)(R10*1)
 	ADDQ         $0x40, R10
 	SUBQ         R11, AX
-	JMP          rest237
+	JMP          rest241
 
-end239:
+end243:
 	VZEROUPPER
 	RET
 
@@ -6124,28 +6178,28 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest247
+	JL     rest251
 
-whole246:
+whole250:
 	VXORPS Z2, Z2, Z2
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out251
+	JLE    out255
 
-loop250:
+loop254:
 	MOVQ   (R8), R10
 	VADDPS (R10)(DI*1), Z2, Z2
 	ADDQ   $0x18, R8
 	DECQ   R9
-	JNZ    loop250
+	JNZ    loop254
 
-out251:
+out255:
 	TESTQ  DX, DX
-	JZ     unmasked252
+	JZ     unmasked256
 	VMULPS (DX)(DI*1), Z2, Z2
 
-unmasked252:
+unmasked256:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -6154,11 +6208,11 @@ unmasked252:
 	ADDQ          $0x40, DI
 	SUBQ          $0x10, CX
 	CMPQ          CX, $0x10
-	JGE           whole246
+	JGE           whole250
 
-rest247:
+rest251:
 	TESTQ   CX, CX
-	JLE     end249
+	JLE     end253
 	MOVQ    CX, R8
 	MOVQ    $0x00000010, R9
 	CMPQ    R8, R9
@@ -6170,23 +6224,23 @@ rest247:
 	MOVQ    BX, R9
 	MOVQ    SI, R10
 	TESTQ   R10, R10
-	JLE     out254
+	JLE     out258
 
-loop253:
+loop257:
 	MOVQ      (R9), R11
 	VMOVUPS.Z (R11)(DI*1), K1, Z3
 	VADDPS    Z3, Z2, Z2
 	ADDQ      $0x18, R9
 	DECQ      R10
-	JNZ       loop253
+	JNZ       loop257
 
-out254:
+out258:
 	TESTQ     DX, DX
-	JZ        unmasked255
+	JZ        unmasked259
 	VMOVUPS.Z (DX)(DI*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 
-unmasked255:
+unmasked259:
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y3, Z3
@@ -6194,9 +6248,9 @@ unmasked255:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, DI
 	SUBQ          R8, CX
-	JMP           rest247
+	JMP           rest251
 
-end249:
+end253:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -6212,7 +6266,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none256
+	JLE  none260
 
 feature:
 	MOVQ $0x00000002, R8
@@ -6806,7 +6860,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none256:
+none260:
 	VZEROUPPER
 	RET
 
@@ -6890,7 +6944,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none257
+	JLE  none261
 
 feature:
 	MOVQ $0x00000002, R8
@@ -7156,7 +7210,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none257:
+none261:
 	VZEROUPPER
 	RET
 
@@ -7229,7 +7283,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none258
+	JLE  none262
 
 feature:
 	MOVQ $0x00000002, DI
@@ -7711,7 +7765,7 @@ vector:
 	VMOVAPS           Z2, K1, Z3
 	VMOVUPS           Z3, (DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet259
+	JE                noLogDet263
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z4
 	VMULPS            Z4, Z0, Z3
@@ -7758,7 +7812,7 @@ vector:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, (SI)
 
-noLogDet259:
+noLogDet263:
 	ADDQ $0x40, CX
 	ADDQ $0x40, DX
 	ADDQ $0x40, BX
@@ -7770,7 +7824,7 @@ noLogDet259:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none258:
+none262:
 	VZEROUPPER
 	RET
 
@@ -7796,7 +7850,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none260
+	JLE  none264
 
 feature:
 	MOVQ $0x00000002, R10
@@ -7814,9 +7868,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out262
+	JLE          out266
 
-loop261:
+loop265:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -7845,9 +7899,9 @@ loop261:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop261
+	JNZ              loop265
 
-out262:
+out266:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -7867,9 +7921,9 @@ out262:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out264
+	JLE          out268
 
-loop263:
+loop267:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -7879,9 +7933,9 @@ loop263:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop263
+	JNZ         loop267
 
-out264:
+out268:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -7909,9 +7963,9 @@ out264:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out266
+	JLE          out270
 
-loop265:
+loop269:
 	VMOVUPS          (R12), Z6
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z6, Z7
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z9
@@ -7941,9 +7995,9 @@ loop265:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop265
+	JNZ              loop269
 
-out266:
+out270:
 	VMOVUPS      Z1, 1024(R11)
 	VMOVUPS      Z3, 1152(R11)
 	VMOVUPS      512(R11), Z5
@@ -7969,9 +8023,9 @@ out266:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out268
+	JLE          out272
 
-loop267:
+loop271:
 	VMOVUPS     (R12), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z7
@@ -7981,9 +8035,9 @@ loop267:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop267
+	JNZ         loop271
 
-out268:
+out272:
 	VXORPS            Z8, Z8, Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -8101,7 +8155,7 @@ out268:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none260:
+none264:
 	VZEROUPPER
 	RET
 
@@ -8117,7 +8171,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none269
+	JLE  none273
 
 feature:
 	MOVQ $0x00000002, R9
@@ -8184,9 +8238,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out271
+	JLE               out275
 
-loop270:
+loop274:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -8196,9 +8250,9 @@ loop270:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop270
+	JNZ         loop274
 
-out271:
+out275:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -8266,9 +8320,9 @@ out271:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out273
+	JLE               out277
 
-loop272:
+loop276:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -8281,9 +8335,9 @@ loop272:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop272
+	JNZ         loop276
 
-out273:
+out277:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -8309,9 +8363,9 @@ out273:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out275
+	JLE          out279
 
-loop274:
+loop278:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -8324,9 +8378,9 @@ loop274:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop274
+	JNZ         loop278
 
-out275:
+out279:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -8340,7 +8394,7 @@ out275:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none269:
+none273:
 	VZEROUPPER
 	RET
 
@@ -8355,7 +8409,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none276
+	JLE  none280
 
 feature:
 	MOVQ $0x00000002, R9
@@ -8371,9 +8425,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out278
+	JLE          out282
 
-loop277:
+loop281:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -8398,9 +8452,9 @@ loop277:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop277
+	JNZ              loop281
 
-out278:
+out282:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -8420,9 +8474,9 @@ out278:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out280
+	JLE          out284
 
-loop279:
+loop283:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -8432,9 +8486,9 @@ loop279:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop279
+	JNZ         loop283
 
-out280:
+out284:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -8444,9 +8498,9 @@ out280:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out282
+	JLE          out286
 
-loop281:
+loop285:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -8472,9 +8526,9 @@ loop281:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop281
+	JNZ              loop285
 
-out282:
+out286:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z7
 	VMULPS       Z6, Z1, Z8
 	VDIVPS       Z8, Z7, Z7
@@ -8495,9 +8549,9 @@ out282:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out284
+	JLE          out288
 
-loop283:
+loop287:
 	VMOVUPS     (R10), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z6
@@ -8507,9 +8561,9 @@ loop283:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop283
+	JNZ         loop287
 
-out284:
+out288:
 	VXORPS            Z7, Z7, Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -8581,7 +8635,7 @@ out284:
 	VMOVAPS           Z3, K1, Z4
 	VMOVUPS           Z4, (SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet285
+	JE                noLogDet289
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -8628,7 +8682,7 @@ out284:
 	VSUBPS            Z2, Z0, Z0
 	VMOVUPS           Z0, (R8)
 
-noLogDet285:
+noLogDet289:
 	ADDQ $0x40, CX
 	ADDQ $0x40, SI
 	ADDQ $0x40, DI
@@ -8640,7 +8694,7 @@ noLogDet285:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none276:
+none280:
 	VZEROUPPER
 	RET
 
@@ -8656,7 +8710,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none286
+	JLE  none290
 
 feature:
 	MOVQ $0x00000002, R10
@@ -8674,9 +8728,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out288
+	JLE          out292
 
-loop287:
+loop291:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -8705,9 +8759,9 @@ loop287:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop287
+	JNZ              loop291
 
-out288:
+out292:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -8727,9 +8781,9 @@ out288:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out290
+	JLE          out294
 
-loop289:
+loop293:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -8739,9 +8793,9 @@ loop289:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop289
+	JNZ         loop293
 
-out290:
+out294:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -8769,9 +8823,9 @@ out290:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out292
+	JLE          out296
 
-loop291:
+loop295:
 	VMOVUPS          (R12), Z6
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z6, Z7
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z9
@@ -8801,9 +8855,9 @@ loop291:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop291
+	JNZ              loop295
 
-out292:
+out296:
 	VMOVUPS      Z1, 1024(R11)
 	VMOVUPS      Z3, 1152(R11)
 	VMOVUPS      512(R11), Z5
@@ -8828,9 +8882,9 @@ out292:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z8
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out294
+	JLE          out298
 
-loop293:
+loop297:
 	VMOVUPS     (R13), Z9
 	VCMPPS      $0x1d, Z8, Z2, K1
 	VMOVAPS     Z9, K1, Z6
@@ -8840,9 +8894,9 @@ loop293:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z8, Z8
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop293
+	JNZ         loop297
 
-out294:
+out298:
 	VMOVUPS           (R12), Z8
 	VBROADCASTSS      16(AX), Z9
 	VCMPPS            $0x1d, Z9, Z2, K1
@@ -8960,7 +9014,7 @@ out294:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none286:
+none290:
 	VZEROUPPER
 	RET
 
@@ -8976,7 +9030,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none295
+	JLE  none299
 
 feature:
 	MOVQ $0x00000002, R9
@@ -9045,9 +9099,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out297
+	JLE               out301
 
-loop296:
+loop300:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -9057,9 +9111,9 @@ loop296:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop296
+	JNZ         loop300
 
-out297:
+out301:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -9127,9 +9181,9 @@ out297:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out299
+	JLE               out303
 
-loop298:
+loop302:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -9142,9 +9196,9 @@ loop298:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop298
+	JNZ         loop302
 
-out299:
+out303:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -9170,9 +9224,9 @@ out299:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out301
+	JLE          out305
 
-loop300:
+loop304:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -9185,9 +9239,9 @@ loop300:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop300
+	JNZ         loop304
 
-out301:
+out305:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -9201,7 +9255,7 @@ out301:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none295:
+none299:
 	VZEROUPPER
 	RET
 
@@ -9216,7 +9270,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none302
+	JLE  none306
 
 feature:
 	MOVQ $0x00000002, R9
@@ -9232,9 +9286,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out304
+	JLE          out308
 
-loop303:
+loop307:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -9259,9 +9313,9 @@ loop303:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop303
+	JNZ              loop307
 
-out304:
+out308:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -9281,9 +9335,9 @@ out304:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out306
+	JLE          out310
 
-loop305:
+loop309:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -9293,9 +9347,9 @@ loop305:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop305
+	JNZ         loop309
 
-out306:
+out310:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -9305,9 +9359,9 @@ out306:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out308
+	JLE          out312
 
-loop307:
+loop311:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -9333,9 +9387,9 @@ loop307:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop307
+	JNZ              loop311
 
-out308:
+out312:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z7
 	VMULPS       Z6, Z1, Z8
 	VDIVPS       Z8, Z7, Z7
@@ -9355,9 +9409,9 @@ out308:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out310
+	JLE          out314
 
-loop309:
+loop313:
 	VMOVUPS     (R11), Z8
 	VCMPPS      $0x1d, Z7, Z2, K1
 	VMOVAPS     Z8, K1, Z1
@@ -9367,9 +9421,9 @@ loop309:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop309
+	JNZ         loop313
 
-out310:
+out314:
 	VMOVUPS           (R10), Z7
 	VBROADCASTSS      16(AX), Z8
 	VCMPPS            $0x1d, Z8, Z2, K1
@@ -9441,7 +9495,7 @@ out310:
 	VMOVAPS           Z3, K1, Z4
 	VMOVUPS           Z4, (SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                noLogDet311
+	JE                noLogDet315
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -9488,7 +9542,7 @@ out310:
 	VSUBPS            Z2, Z0, Z0
 	VMOVUPS           Z0, (R8)
 
-noLogDet311:
+noLogDet315:
 	ADDQ $0x40, CX
 	ADDQ $0x40, SI
 	ADDQ $0x40, DI
@@ -9500,7 +9554,7 @@ noLogDet311:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none302:
+none306:
 	VZEROUPPER
 	RET
 
@@ -9522,16 +9576,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out313
+	JLE    out317
 
-loop312:
+loop316:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop312
+	JNZ    loop316
 
-out313:
+out317:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -9541,9 +9595,9 @@ out313:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out315
+	JLE          out319
 
-loop314:
+loop318:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -9552,9 +9606,9 @@ loop314:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop314
+	JNZ         loop318
 
-out315:
+out319:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -9572,14 +9626,14 @@ out315:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain316
+	JZ           plain320
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out319
+	JLE          out323
 
-loop318:
+loop322:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -9597,18 +9651,18 @@ loop318:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop318
+	JNZ         loop322
 
-out319:
-	JMP out317
+out323:
+	JMP out321
 
-plain316:
+plain320:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out321
+	JLE   out325
 
-loop320:
+loop324:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -9620,10 +9674,10 @@ loop320:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop320
+	JNZ     loop324
 
+out325:
 out321:
-out317:
 	VZEROUPPER
 	RET
 
@@ -9647,13 +9701,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient324
+	JZ      noGradient328
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out326
+	JLE     out330
 
-loop325:
+loop329:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -9663,57 +9717,12 @@ loop325:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop325
-
-out326:
-noGradient324:
-	TESTQ R10, R10
-	JZ    plain322
-	XORQ  R12, R12
-	MOVQ  AX, R13
-	TESTQ R13, R13
-	JLE   out328
-
-loop327:
-	VMOVUPS     (SI)(R12*1), Z4
-	VMOVUPS     (DI)(R12*1), Z5
-	VSUBPS      Z0, Z5, Z5
-	VMULPS      Z1, Z5, Z5
-	VFMADD231PS (R10)(R12*1), Z4, Z4
-	VADDPS      Z4, Z2, Z2
-	VFMADD231PS Z4, Z5, Z3
-	ADDQ        $0x00000080, R12
-	DECQ        R13
-	JNZ         loop327
-
-out328:
-	MOVSS        inv+72(FP), X4
-	VBROADCASTSS X4, Z4
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z4, Z3, Z3
-	XORQ         R12, R12
-	MOVQ         AX, R13
-	TESTQ        R13, R13
-	JLE          out330
-
-loop329:
-	VMOVUPS      (SI)(R12*1), Z4
-	VMOVUPS      (DI)(R12*1), Z5
-	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z1, Z5, Z5
-	VFMADD231PS  (R10)(R12*1), Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VFNMADD231PS Z3, Z5, Z4
-	VMULPS       Z1, Z4, Z4
-	VMOVUPS      Z4, (CX)(R12*1)
-	ADDQ         $0x00000080, R12
-	DECQ         R13
-	JNZ          loop329
+	JNZ     loop329
 
 out330:
-	JMP second323
-
-plain322:
+noGradient328:
+	TESTQ R10, R10
+	JZ    plain326
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
@@ -9724,6 +9733,7 @@ loop331:
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
 	VMULPS      Z1, Z5, Z5
+	VFMADD231PS (R10)(R12*1), Z4, Z4
 	VADDPS      Z4, Z2, Z2
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
@@ -9745,6 +9755,7 @@ loop333:
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
 	VMULPS       Z1, Z5, Z5
+	VFMADD231PS  (R10)(R12*1), Z4, Z4
 	VSUBPS       Z2, Z4, Z4
 	VFNMADD231PS Z3, Z5, Z4
 	VMULPS       Z1, Z4, Z4
@@ -9754,27 +9765,70 @@ loop333:
 	JNZ          loop333
 
 out334:
-second323:
+	JMP second327
+
+plain326:
+	XORQ  R12, R12
+	MOVQ  AX, R13
+	TESTQ R13, R13
+	JLE   out336
+
+loop335:
+	VMOVUPS     (SI)(R12*1), Z4
+	VMOVUPS     (DI)(R12*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VMULPS      Z1, Z5, Z5
+	VADDPS      Z4, Z2, Z2
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        $0x00000080, R12
+	DECQ        R13
+	JNZ         loop335
+
+out336:
+	MOVSS        inv+72(FP), X4
+	VBROADCASTSS X4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z4, Z3, Z3
+	XORQ         R12, R12
+	MOVQ         AX, R13
+	TESTQ        R13, R13
+	JLE          out338
+
+loop337:
+	VMOVUPS      (SI)(R12*1), Z4
+	VMOVUPS      (DI)(R12*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS      Z4, (CX)(R12*1)
+	ADDQ         $0x00000080, R12
+	DECQ         R13
+	JNZ          loop337
+
+out338:
+second327:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil335
+	JZ    nil339
 	ADDQ  $0x40, DX
 
-nil335:
+nil339:
 	TESTQ BX, BX
-	JZ    nil336
+	JZ    nil340
 	ADDQ  $0x40, BX
 
-nil336:
+nil340:
 	TESTQ R10, R10
-	JZ    nil337
+	JZ    nil341
 	ADDQ  $0x40, R10
 
-nil337:
+nil341:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -9796,26 +9850,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out339
+	JLE          out343
 
-loop338:
+loop342:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop338
+	JNZ    loop342
 
-out339:
+out343:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out341
+	JLE    out345
 
-loop340:
+loop344:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -9867,9 +9921,9 @@ loop340:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop340
+	JNZ               loop344
 
-out341:
+out345:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -9877,32 +9931,32 @@ out341:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out343
+	JLE          out347
 
-loop342:
+loop346:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop342
+	JNZ     loop346
 
-out343:
+out347:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out345
+	JLE    out349
 
-loop344:
+loop348:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop344
+	JNZ     loop348
 
-out345:
+out349:
 	VZEROUPPER
 	RET
 
@@ -9919,9 +9973,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out347
+	JLE    out351
 
-loop346:
+loop350:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -9929,17 +9983,17 @@ loop346:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop346
+	JNZ         loop350
 
-out347:
+out351:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out349
+	JLE          out353
 
-loop348:
+loop352:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -9954,9 +10008,9 @@ loop348:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop348
+	JNZ     loop352
 
-out349:
+out353:
 	VZEROUPPER
 	RET
 
@@ -9975,9 +10029,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points350:
+points354:
 	CMPQ   R8, $0x08
-	JL     points351
+	JL     points355
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9992,9 +10046,9 @@ points350:
 	LEAQ   (R9)(R9*2), R13
 	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out353
+	JLE    out357
 
-loop352:
+loop356:
 	VMOVUPS     (R10), Z8
 	VSUBPS.BCST (R11), Z8, Z9
 	VFMADD231PS Z9, Z9, Z0
@@ -10016,9 +10070,9 @@ loop352:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop352
+	JNZ         loop356
 
-out353:
+out357:
 	VXORPS           Z8, Z8, Z8
 	VXORPS           Z9, Z9, Z9
 	VXORPS           Z10, Z10, Z10
@@ -10039,7 +10093,7 @@ out353:
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general354
+	JZ               general358
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -10155,9 +10209,9 @@ out353:
 	VMOVAPS.Z        Z25, K1, Z7
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out357
+	JLE              out361
 
-loop356:
+loop360:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -10184,7 +10238,7 @@ loop356:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 	CMPQ         R12, $0x04
-	JNE          once358
+	JNE          once362
 	VMULPS       Z0, Z0, Z0
 	VMULPS       Z1, Z1, Z1
 	VMULPS       Z2, Z2, Z2
@@ -10194,12 +10248,12 @@ loop356:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 
-once358:
+once362:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop356
+	JNZ  loop360
 
-out357:
+out361:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -10217,13 +10271,13 @@ out357:
 	VFMADD231PS  Z6, Z24, Z21
 	VADDPS       Z7, Z22, Z22
 	VFMADD231PS  Z7, Z24, Z23
-	JMP          done355
+	JMP          done359
 
-general354:
+general358:
 	TESTQ R11, R11
-	JLE   out360
+	JLE   out364
 
-loop359:
+loop363:
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z25
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z25, K1
@@ -10355,10 +10409,10 @@ loop359:
 	VFMADD231PS      Z25, Z24, Z23
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop359
+	JNZ              loop363
 
-out360:
-done355:
+out364:
+done359:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
@@ -10388,7 +10442,7 @@ done355:
 	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value361
+	JZ           value365
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -10422,9 +10476,9 @@ done355:
 	LEAQ         (R11)(R9*4), R14
 	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out363
+	JLE          out367
 
-loop362:
+loop366:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
@@ -10449,10 +10503,10 @@ loop362:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop362
+	JNZ         loop366
 
-out363:
-value361:
+out367:
+value365:
 	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
@@ -10463,36 +10517,36 @@ value361:
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x08, R8
-	JMP  points350
+	JMP  points354
 
-points351:
-points364:
+points355:
+points368:
 	CMPQ   R8, $0x01
-	JL     points365
+	JL     points369
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out367
+	JLE    out371
 
-loop366:
+loop370:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop366
+	JNZ         loop370
 
-out367:
+out371:
 	VXORPS           Z1, Z1, Z1
 	VXORPS           Z2, Z2, Z2
 	MOVQ             c+56(FP), R10
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general368
+	JZ               general372
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -10510,33 +10564,33 @@ out367:
 	VMOVAPS.Z        Z4, K1, Z0
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out371
+	JLE              out375
 
-loop370:
+loop374:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once372
+	JNE          once376
 	VMULPS       Z0, Z0, Z0
 
-once372:
+once376:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop370
+	JNZ  loop374
 
-out371:
+out375:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
-	JMP          done369
+	JMP          done373
 
-general368:
+general372:
 	TESTQ R11, R11
-	JLE   out374
+	JLE   out378
 
-loop373:
+loop377:
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z4
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z4, K1
@@ -10556,10 +10610,10 @@ loop373:
 	VFMADD231PS      Z4, Z3, Z2
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop373
+	JNZ              loop377
 
-out374:
-done369:
+out378:
+done373:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -10568,7 +10622,7 @@ done369:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value375
+	JZ           value379
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -10579,9 +10633,9 @@ done369:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out377
+	JLE          out381
 
-loop376:
+loop380:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -10591,23 +10645,23 @@ loop376:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop376
+	JNZ         loop380
 
-out377:
-value375:
+out381:
+value379:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points364
+	JMP  points368
 
-points365:
+points369:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip378
+	JZ    skip382
 	ADDQ  $0x40, CX
 
-skip378:
+skip382:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -10641,9 +10695,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out380
+	JLE    out384
 
-loop379:
+loop383:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -10657,8 +10711,8 @@ loop379:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop379
+	JNZ         loop383
 
-out380:
+out384:
 	VZEROUPPER
 	RET

@@ -193,6 +193,7 @@ func BenchmarkElementwise(b *testing.B) {
 		for name, f := range map[string]func(dst, gy, x []float32){"tanhGrad": set.TanhGrad, "siluGrad": set.SiLUGrad, "geluGrad": set.GELUGrad} {
 			b.Run(name, func(b *testing.B) { measure(b, n, "Melem/s", func() { f(y, g, x) }) })
 		}
+		b.Run("mulAdd", func(b *testing.B) { measure(b, n, "Melem/s", func() { set.MulAdd(y, x, g, x) }) })
 		b.Run("axpy", func(b *testing.B) { measure(b, n, "Melem/s", func() { set.Axpy(y, 1e-9, x) }) })
 	})
 }

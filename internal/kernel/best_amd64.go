@@ -25,7 +25,7 @@ func (s isa) set(name string) *Set[float32] {
 	k.RowSum = s.rowSum
 	k.Exp, k.Log, k.Tanh, k.Sigmoid, k.Softplus, k.SiLU, k.GELU = s.exp, s.log, s.tanh, s.sigmoid, s.softplus, s.silu, s.gelu
 	k.TanhGrad, k.SiLUGrad, k.GELUGrad = s.tanhGrad, s.siluGrad, s.geluGrad
-	k.Axpy = s.axpy
+	k.Axpy, k.MulAdd = s.axpy, s.mulAdd
 	k.AffineForward, k.AffineBackward, k.AffineInverse = s.affineForward, s.affineBackward, s.affineInverse
 	k.SplineForward, k.SplineBackward, k.SplineInverse = s.splineForward, s.splineBackward, s.splineInverse
 	k.LayerNorm, k.LayerNormBackward = s.layerNorm, s.layerNormBackward

@@ -111,6 +111,21 @@ func (s isa) geluGrad(dst, gy, x []float32) {
 	}
 }
 
+func (s isa) mulAdd(dst, x, a, b []float32) {
+	n := len(dst)
+	if n == 0 {
+		return
+	}
+	need(x, n)
+	need(a, n)
+	need(b, n)
+	if s == avx512 {
+		mulAddAVX512(&dst[0], &x[0], &a[0], &b[0], n)
+	} else {
+		mulAddAVX2(&dst[0], &x[0], &a[0], &b[0], n)
+	}
+}
+
 func (s isa) axpy(y []float32, a float32, x []float32) {
 	if n := door(y, x); n == 0 {
 		return

@@ -67,6 +67,8 @@ type Set[T Float] struct {
 	TanhGrad, SiLUGrad, GELUGrad func(dst, gy, x []T)
 	// Axpy ADDS a·x to y.
 	Axpy func(y []T, a T, x []T)
+	// MulAdd is dst = x + a·b, point by point, over the length of dst, which may be x.
+	MulAdd func(dst, x, a, b []T)
 
 	// The monotonic affine transform of n features, zuko-compatible: theta rows 2f (shift) and 2f+1 (raw log-scale s);
 	// ls = s/(1+|s/ln 1e-3|), y = x·exp(ls) + shift, ladj[p][e] += Σ_f ls. save keeps what Backward needs (AffineSave rows a feature).

@@ -21,6 +21,7 @@ func Portable[T Float]() *Set[T] {
 		SiLUGrad:          gradient[T](siluPrime),
 		GELUGrad:          gradient[T](geluPrime),
 		Axpy:              axpy[T],
+		MulAdd:            mulAdd[T],
 		AffineForward:     affineForward[T],
 		AffineBackward:    affineBackward[T],
 		AffineInverse:     affineInverse[T],
@@ -232,6 +233,12 @@ func geluPrime(x float64) float64 {
 func axpy[T Float](y []T, a T, x []T) {
 	for i, v := range x {
 		y[i] += a * v
+	}
+}
+
+func mulAdd[T Float](dst, x, a, b []T) {
+	for i := range dst {
+		dst[i] = x[i] + a[i]*b[i]
 	}
 }
 

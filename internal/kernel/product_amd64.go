@@ -28,8 +28,8 @@ type mulTask struct {
 }
 
 const (
-	mulAdd = 1 << iota
-	mulReLU
+	mulFlagAdd = 1 << iota
+	mulFlagReLU
 )
 
 type gradTask struct {
@@ -99,10 +99,10 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 	}
 	flags := 0
 	if e.Add {
-		flags |= mulAdd
+		flags |= mulFlagAdd
 	}
 	if e.Act == ReLU {
-		flags |= mulReLU
+		flags |= mulFlagReLU
 	}
 	rows := m
 	if np > 1 && m*k > 2*chunk {

@@ -404,6 +404,9 @@ func TestGradients(t *testing.T) {
 			set.Axpy(y.s, 0.5, x.s)
 			reference.Axpy(y.w, 0.5, x.w)
 			y.check(t, "axpy", 1e-6)
+			set.MulAdd(y.s, y.s, x.s, x.s)
+			reference.MulAdd(y.w, y.w, x.w, x.w)
+			y.check(t, "mulAdd", 1e-6)
 		}
 	})
 }
@@ -654,6 +657,7 @@ func TestMisuse(t *testing.T) {
 			"grad w":  func() { set.GradW(short, 16, long, 2*Lanes, long, 16, 16*Lanes, 2, 16, 1, nil) },
 			"exp":     func() { set.Exp(short, long) },
 			"axpy":    func() { set.Axpy(short, 1, long) },
+			"mulAdd":  func() { set.MulAdd(long, long, long, short) },
 			"affine":  func() { set.AffineForward(1, 1, long, Lanes, short, long, Lanes, long, 2*Lanes, long, 2*Lanes) },
 			"row sum": func() { set.RowSum(short, long, 100*Lanes, 100, 1) },
 			"spline": func() {

@@ -312,6 +312,21 @@ func (m *machine) axpy() {
 	m.end()
 }
 
+func (m *machine) mulAdd() {
+	m.text("mulAdd", "func(dst, x, a, b *float32, n int)")
+	dst, x, a, b, n := arg("dst"), arg("x"), arg("a"), arg("b"), arg("n")
+	m.over(n, 2, []gp{dst, x, a, b}, func(d int) {
+		v, w := m.load(at(x, d)), m.load(at(a, d))
+		VFMADD231PS(at(b, d), w, v)
+		VMOVUPS(v, at(dst, d))
+	}, func(k mask) {
+		v := m.loadFirst(k, at(x, 0))
+		VFMADD231PS(m.loadFirst(k, at(a, 0)), m.loadFirst(k, at(b, 0)), v)
+		m.storeFirst(k, v, at(dst, 0))
+	})
+	m.end()
+}
+
 func (m *machine) elementwise() {
 	m.mapOf("exp", m.exp)
 	m.mapOf("log", m.log)
@@ -324,4 +339,5 @@ func (m *machine) elementwise() {
 	m.gradOf("siluGrad", m.siluGrad)
 	m.gradOf("geluGrad", m.geluGrad)
 	m.axpy()
+	m.mulAdd()
 }
