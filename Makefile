@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FLAGS    = -trimpath -ldflags '-s -w -buildid= -X main.release=$(VERSION)'
 export CGO_ENABLED = 0
 
-.PHONY: help build test demo bench bench-peer check measure
+.PHONY: help build test demo demo-calo bench bench-peer check measure
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test:            ## all tests that need nothing but Go, in minutes
 
 demo: build      ## the main job end to end on built-in samples, then look at runs/demo/report/report.html
 	bin/hepmorph demo --out runs/demo --force
+
+demo-calo: build ## showers end to end: train, distill, generate, verify, validate, every check beside what is asked for
+	bin/hepmorph calo demo --out runs/demo-calo --force
 
 bench:           ## Go benchmarks of every hot path, in the format that benchstat reads
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/kernel ./internal/ad ./flows ./calo ./internal/gbdt ./validation/metric ./physics/... ./samples/...

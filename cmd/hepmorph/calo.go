@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) caloCommand() *cobra.Command {
-	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloInit(), a.caloTrain(), a.caloDistill(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
+	return group("calo", "draw calorimeter showers, learned from simulated ones", a.caloInit(), a.caloDemo(), a.caloTrain(), a.caloDistill(), a.caloGenerate(), a.caloVerify(), a.caloValidate())
 }
 
 // caloGeometry takes a built-in name or a binning file; "" leaves it to the number of voxels.

@@ -59,7 +59,8 @@ the energy network draws where the energy of a layer lies), quantile (the same w
 			if err := required("data", cfg.Data.File); err != nil {
 				return err
 			}
-			return a.trainShowers(cmd, cfg, out, every)
+			_, err = a.trainShowers(cmd, cfg, out, every)
+			return err
 		}}
 	d := calo.Proposal(nil)
 	f := c.Flags()
@@ -99,14 +100,14 @@ func (a *app) loadCaloConfig(path string, set []string) (*calo.Config, error) {
 	return calo.LoadConfig(path, set...)
 }
 
-func (a *app) trainShowers(cmd *cobra.Command, cfg *calo.Config, out string, every int) error {
+func (a *app) trainShowers(cmd *cobra.Command, cfg *calo.Config, out string, every int) (*calo.Trained, error) {
 	g, err := caloGeometry(cfg.Data.Geometry, cfg.Data.Particle)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f, err := openShowers(cmd, cfg.Data.File, g)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	n := f.N
@@ -128,17 +129,17 @@ func (a *app) trainShowers(cmd *cobra.Command, cfg *calo.Config, out string, eve
 	bar.done()
 	if err != nil {
 		undo()
-		return err
+		return nil, err
 	}
 	text, err := cfg.Resolved(t.Model).YAML(false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := atomicfile.WriteFile(inside(out, "config.resolved.yaml"), text); err != nil {
-		return err
+		return nil, err
 	}
 	a.logf("trained %d and %d steps in %v; held-out flow-matching losses: energies %.4f, shapes %.4f (%.4f is that of noise)", t.Energies.Steps, t.Shapes.Steps,
 		time.Since(start).Round(time.Second), t.Energies.Best, t.Shapes.Best, math.Pi/2)
 	fmt.Fprintln(a.out, t.Path)
-	return nil
+	return t, nil
 }
