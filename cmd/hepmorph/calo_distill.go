@@ -43,7 +43,7 @@ Then: hepmorph calo generate -m OUT --solver bespoke --steps 8 ...`,
 				return err
 			}
 			for _, d := range fits {
-				a.logf("%s, %d evaluations: end points off by %.4f; midpoint %.4f", d.Kind, d.Evaluations, d.Error, d.MidpointError)
+				a.logf("%s, %d evaluations: end points off by %.3g; midpoint %.3g", d.Kind, d.Evaluations, d.Error, d.MidpointError)
 			}
 			a.logf("fitted to %d showers in %v", fits[0].Showers, time.Since(start).Round(time.Second/10))
 			fmt.Fprintln(a.out, out)
