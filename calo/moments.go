@@ -16,7 +16,7 @@ import (
 // the centre over the mean radius and the quadrupole over the mean squared radius, two numbers each. In layers of few voxels, where such
 // numbers are not continuous, they are noise and mean nothing.
 //
-// The shape network is given these numbers, and decoding tilts the voxels (see tilt) so that they come out.
+// The shape network is given these numbers, and decoding tilts the voxels of layers of many (see tilt) so that they come out.
 type momentCodec struct {
 	quantile
 	Plane [][]table `json:"planes"` // [layer][4]: excess, variance, centre, quadrupole
@@ -27,6 +27,7 @@ type momentCodec struct {
 const (
 	planeNumbers = 6
 	planeLeast   = 3
+	tiltLeast    = 20 // to be tilted to them: what few voxels have is a matter of single particles
 	planeTables  = 4
 )
 
@@ -200,10 +201,11 @@ func (m *momentCodec) DecodeShape(voxels []float32, e *Energies, x []float32) {
 			}
 		}
 	}, func(l int, w []float64) {
-		if located(e, l) {
-			p := e.Planes[l]
-			t.tilt(w, m.axes[l], planeAxes{p.R, p.RR, p.X, p.Y, p.Q, p.U})
+		p := e.Planes[l]
+		for v := range w {
+			w[v] *= e.Layers[l]
 		}
+		t.tilt(w, e.Layers[l], m.axes[l], planeAxes{p.R, p.RR, p.X, p.Y, p.Q, p.U}, located(e, l) && e.Filled[l] >= tiltLeast)
 	})
 }
 

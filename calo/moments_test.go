@@ -27,6 +27,12 @@ func TestTilt(t *testing.T) {
 	g := lookup(t, "mini")
 	axes := newMoments(quantile{g: g}).axes[4]
 	var tilted tilter
+	sumOf := func(w []float64) (sum float64) {
+		for _, x := range w {
+			sum += x
+		}
+		return sum
+	}
 	for i := range 200 {
 		s := rng.NewKey(1, "tilt").At(uint64(i))
 		w, other := make([]float64, len(axes)), make([]float64, len(axes))
@@ -36,42 +42,38 @@ func TestTilt(t *testing.T) {
 				other[v] = w[v] * math.Exp(0.3*s.Norm())
 			}
 		}
-		before, target := planeOf(w, axes), planeOf(other, axes)
+		energy, target := sumOf(other), planeOf(other, axes)
 		got := slices.Clone(w)
-		tilted.tilt(got, axes, target)
-		after := planeOf(got, axes)
-		for k := range target {
-			if left, want := math.Abs(after[k]-target[k]), 0.1*math.Abs(before[k]-target[k])+0.01*[planeNumbers]float64{target[0], target[1], target[0], target[0], target[1], target[1]}[k]; left > want {
-				t.Errorf("%d: mean %d: %v from %v for %v", i, k, after[k], before[k], target[k])
-			}
+		tilted.tilt(got, energy, axes, target, true)
+		if r := relative(sumOf(got), energy); r > 1e-3 {
+			t.Errorf("%d: the sum is off by %v", i, r)
 		}
-		for v := range w {
-			if (w[v] > 0) != (got[v] > 0) {
-				t.Fatalf("%d: voxel %d: weight %v from %v", i, v, got[v], w[v])
+		after := planeOf(got, axes)
+		for k, scale := range [planeNumbers]float64{target[0], target[1], target[0], target[0], target[1], target[1]} {
+			if math.Abs(after[k]-target[k]) > 0.01*scale {
+				t.Errorf("%d: mean %d: %v for %v", i, k, after[k], target[k])
 			}
 		}
 		same := slices.Clone(w)
-		tilted.tilt(same, axes, before)
-		sum := 0.0
-		for _, x := range w {
-			sum += x
-		}
-		for v := range w { // the weights that come back add up to 1
-			if math.Abs(same[v]-w[v]/sum) > 1e-3*w[v]/sum {
-				t.Fatalf("%d: a target that is met changes weight %v to %v", i, w[v]/sum, same[v])
+		tilted.tilt(same, sumOf(w), axes, planeOf(w, axes), true)
+		for v := range w {
+			if (w[v] > 0) != (got[v] > 0) {
+				t.Fatalf("%d: voxel %d: %v from %v", i, v, got[v], w[v])
+			}
+			if math.Abs(same[v]-w[v]) > 1e-6*w[v] {
+				t.Fatalf("%d: numbers that are met change %v to %v", i, w[v], same[v])
 			}
 		}
-		impossible := planeAxes{1e3, -5, 100, -100, 1e6, 1e6}
-		tilted.tilt(got, axes, impossible)
+		tilted.tilt(got, 1e6, axes, planeAxes{1e3, -5, 100, -100, 1e6, 1e6}, true)
 		for v, x := range got {
-			if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 || (x > 0) != (w[v] > 0) {
-				t.Fatalf("%d: an impossible target gives weight %v", i, x)
+			if math.IsNaN(x) || math.IsInf(x, 0) || (x > 0) != (w[v] > 0) {
+				t.Fatalf("%d: impossible numbers give %v", i, x)
 			}
 		}
 	}
 }
 
-// What the energy network draws of a layer's plane comes out of decoding, whatever the shape network draws.
+// What the energy network draws of a layer's plane comes out of decoding, though the shape network draws something else.
 func TestPlanesComeOut(t *testing.T) {
 	s := showers(t, 1500)
 	c := fit(t, "moments", s)
@@ -96,13 +98,14 @@ func TestPlanesComeOut(t *testing.T) {
 				far++
 			}
 		}
-		for k := range y {
-			y[k] = float32(st.Norm())
+		c.EncodeShape(y, e, s.Shower(i), &st)
+		for k, v := range y {
+			y[k] = 0.9*v + 0.4*float32(st.Norm())
 		}
 		c.DecodeShape(back, e, y)
 		f.Measure(s.Geo, e.Incident, back)
 		for l, want := range e.Planes {
-			if e.Filled[l] < 20 {
+			if e.Filled[l] < tiltLeast {
 				continue
 			}
 			sum++

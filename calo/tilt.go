@@ -2,140 +2,104 @@ package calo
 
 import "math"
 
-// A tilter holds what tilt needs.
+// A tilter moves the energies of a layer's voxels to a sum and to means of their axes.
 type tilter struct {
-	z       []planeAxes // of the voxels with weight, from the target, in deviations
-	logs, p []float64
+	gains  [][tiltNumbers]float64 // of the voxels with energy: change of sum and means with the logarithm of a voxel
+	change []float64              // of the logarithms
+	at     []int
 }
 
-// tiltRidge is the share of a small difference that tilt leaves. It bounds what an impossible target does to the weights.
-const tiltRidge = 0.02
+const (
+	tiltNumbers = 1 + planeNumbers
+	// tiltRidge is (τ/σ)² for logarithms that may be wrong by σ = 0.3 and numbers that may be wrong by τ = 0.001 of their spread.
+	tiltRidge = 1e-5
+	tiltMost  = 1.5 // largest change of a logarithm
+	tiltSteps = 10
+)
 
-// tilt multiplies the weights w of a layer's voxels by exp(λ·axes), so that the weighted means of their axes come to the target: of all
-// weights that have these means those nearest to w in relative entropy. λ minimises ln Σ w exp(λ·z) + ridge·λ²/2, z being the axes
-// from the target in their deviations under w, by Newton's method.
-func (t *tilter) tilt(w []float64, axes []planeAxes, target planeAxes) {
-	sum := 0.0
-	for _, x := range w {
-		sum += x
-	}
-	if !(sum > 0) || math.IsInf(sum, 1) {
-		return
-	}
-	var mean, square planeAxes
+// tilt changes the energies w of voxels so that they come near to the sum energy and, with planes, to means of the axes, weighted with them, near to the target: it
+// minimises Σδ²/σ² + Σr²/τ² over changes δ of the logarithms, r being what is missing of the numbers. So a voxel changes by how much it weighs: the few
+// large ones make up for what is missing, the many small ones, whose spectrum has edges, stay.
+func (t *tilter) tilt(w []float64, energy float64, axes []planeAxes, target planeAxes, planes bool) {
+	t.at = t.at[:0]
 	for v, x := range w {
 		if x > 0 {
+			t.at = append(t.at, v)
+		}
+	}
+	n := len(t.at)
+	if cap(t.change) < n {
+		t.gains, t.change = make([][tiltNumbers]float64, n), make([]float64, n)
+	}
+	t.gains, t.change = t.gains[:n], t.change[:n]
+	clear(t.change)
+	numbers := 1
+	if planes {
+		numbers = tiltNumbers
+	}
+	var scale planeAxes // one over the spread
+	for step := range tiltSteps {
+		sum := 0.0
+		var mean, square planeAxes
+		for i, v := range t.at {
+			x := w[v] * math.Exp(t.change[i])
+			sum += x
 			for k, f := range axes[v] {
-				mean[k] += x / sum * f
-				square[k] += x / sum * f * f
+				mean[k] += x * f
+				square[k] += x * f * f
 			}
 		}
-	}
-	var scale planeAxes
-	for k := range scale {
-		if sd := math.Sqrt(max(0, square[k]-mean[k]*mean[k])); sd > 1e-6*math.Sqrt(square[k]) {
-			scale[k] = 1 / sd
+		if !(sum > 0) || math.IsInf(sum, 1) {
+			clear(t.change)
+			break
 		}
-	}
-	t.z, t.logs = t.z[:0], t.logs[:0]
-	for v, x := range w {
-		if x > 0 {
-			var z planeAxes
-			for k, f := range axes[v] {
-				z[k] = (f - target[k]) * scale[k]
+		for k := range mean {
+			mean[k] /= sum
+			square[k] /= sum
+			if sd := math.Sqrt(max(0, square[k]-mean[k]*mean[k])); step == 0 && sd > 1e-6*math.Sqrt(square[k]) {
+				scale[k] = 1 / sd
 			}
-			t.z, t.logs = append(t.z, z), append(t.logs, math.Log(x/sum))
 		}
-	}
-	t.p = append(t.p[:0], t.logs...)
-	var at planeAxes
-	value := t.weigh(&at)
-	for range 20 {
-		var g planeAxes
-		var h [planeNumbers][planeNumbers]float64
-		for i, p := range t.p {
-			z := &t.z[i]
-			for k, zk := range z {
-				g[k] += p * zk
+		var missing [tiltNumbers]float64
+		missing[0] = math.Log(energy / sum)
+		for k := range mean {
+			missing[1+k] = (target[k] - mean[k]) * scale[k]
+		}
+		var h [tiltNumbers][tiltNumbers]float64
+		for i, v := range t.at {
+			p := w[v] * math.Exp(t.change[i]) / sum
+			g := &t.gains[i]
+			g[0] = p
+			for k, f := range axes[v] {
+				g[1+k] = p * (f - mean[k]) * scale[k]
+			}
+			for k := range numbers {
+				missing[k] += g[k] * t.change[i]
 				for j := range k + 1 {
-					h[k][j] += p * zk * z[j]
+					h[k][j] += g[k] * g[j]
 				}
 			}
 		}
-		for k := range h {
-			for j := range k + 1 {
-				h[k][j] -= g[k] * g[j]
-			}
+		for k := range numbers {
 			h[k][k] += tiltRidge
 		}
-		largest := 0.0
-		for k := range g {
-			g[k] += tiltRidge * at[k]
-			largest = max(largest, math.Abs(g[k]))
-		}
-		if largest < 1e-5 {
-			break
-		}
-		step := newtonStep(&h, g)
-		slope := 0.0
-		for k, s := range step {
-			slope += s * g[k]
-		}
-		size, moved := 1.0, false
-		for range 30 {
-			next := at
-			for k, s := range step {
-				next[k] += size * s
+		solveSymmetric(&h, &missing, numbers)
+		for i := range t.at {
+			d := 0.0
+			for k := range numbers {
+				d += t.gains[i][k] * missing[k]
 			}
-			if v := t.weigh(&next); v <= value+1e-4*size*slope {
-				at, value, moved = next, v, true
-				break
-			}
-			size /= 2
-		}
-		if !moved {
-			t.weigh(&at)
-			break
+			t.change[i] = min(max(d, -tiltMost), tiltMost)
 		}
 	}
-	i := 0
-	for v, x := range w {
-		if x > 0 {
-			w[v] = max(t.p[i], math.SmallestNonzeroFloat32)
-			i++
-		}
+	for i, v := range t.at {
+		w[v] *= math.Exp(t.change[i])
 	}
 }
 
-// weigh writes the normalised weights at λ and returns what is minimised.
-func (t *tilter) weigh(at *planeAxes) float64 {
-	most := math.Inf(-1)
-	for i, z := range t.z {
-		a := t.logs[i]
-		for k, f := range z {
-			a += at[k] * f
-		}
-		t.p[i] = a
-		most = max(most, a)
-	}
-	sum := 0.0
-	for i, a := range t.p {
-		t.p[i] = math.Exp(a - most)
-		sum += t.p[i]
-	}
-	for i := range t.p {
-		t.p[i] /= sum
-	}
-	value := most + math.Log(sum)
-	for _, x := range at {
-		value += tiltRidge / 2 * x * x
-	}
-	return value
-}
-
-// newtonStep solves h·step = -g for a positive definite h, of which the lower triangle is given.
-func newtonStep(h *[planeNumbers][planeNumbers]float64, g planeAxes) planeAxes {
-	for k := range h { // Cholesky factor in place
+// solveSymmetric solves h·x = b in place for the first n rows of a positive definite h, of which the lower triangle is given.
+func solveSymmetric(h *[tiltNumbers][tiltNumbers]float64, b *[tiltNumbers]float64, n int) {
+	for k := range n { // Cholesky factor in place
 		for j := range k + 1 {
 			s := h[k][j]
 			for i := range j {
@@ -148,20 +112,16 @@ func newtonStep(h *[planeNumbers][planeNumbers]float64, g planeAxes) planeAxes {
 			}
 		}
 	}
-	var x planeAxes
-	for k := range x {
-		s := -g[k]
+	for k := range n {
 		for i := range k {
-			s -= h[k][i] * x[i]
+			b[k] -= h[k][i] * b[i]
 		}
-		x[k] = s / h[k][k]
+		b[k] /= h[k][k]
 	}
-	for k := planeNumbers - 1; k >= 0; k-- {
-		s := x[k]
-		for i := k + 1; i < planeNumbers; i++ {
-			s -= h[i][k] * x[i]
+	for k := n - 1; k >= 0; k-- {
+		for i := k + 1; i < n; i++ {
+			b[k] -= h[i][k] * b[i]
 		}
-		x[k] = s / h[k][k]
+		b[k] /= h[k][k]
 	}
-	return x
 }
