@@ -202,9 +202,6 @@ func (m *momentCodec) DecodeShape(voxels []float32, e *Energies, x []float32) {
 		}
 	}, func(l int, w []float64) {
 		p := e.Planes[l]
-		for v := range w {
-			w[v] *= e.Layers[l]
-		}
 		t.tilt(w, e.Layers[l], m.axes[l], planeAxes{p.R, p.RR, p.X, p.Y, p.Q, p.U}, located(e, l) && e.Filled[l] >= tiltLeast)
 	})
 }

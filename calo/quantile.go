@@ -202,11 +202,11 @@ func (q *quantile) condition(dst, layers []float32, e *Energies, each int, more 
 	}
 }
 
-// ring calls f with each ring of layer l: its table at the count, and the first voxel; the ring's voxels are rings apart.
-func (q *quantile) ring(l, count int, s *section, f func(first, rings int)) {
+// ring calls f with each ring of layer l: its table at the energy of the layer, and the first voxel; the ring's voxels are rings apart.
+func (q *quantile) ring(l int, energy float64, s *section, f func(first, rings int)) {
 	lo, _ := q.g.Span(l)
 	rings := q.g.Layers[l].Rings()
-	c := math.Log(float64(max(1, count)))
+	c := math.Log(energy)
 	for r := range rings {
 		q.Voxel[l][r].at(s, c)
 		f(lo+r, rings)
@@ -221,11 +221,11 @@ func (q *quantile) EncodeShape(dst []float32, e *Energies, voxels []float32, s *
 			continue
 		}
 		_, hi := q.g.Span(l)
-		q.ring(l, e.Filled[l], &sec, func(first, rings int) {
+		q.ring(l, el, &sec, func(first, rings int) {
 			for v := first; v < hi; v += rings {
 				u := s.Float64()
 				if above(voxels[v], q.g.Threshold) {
-					dst[v] = float32(sec.forward(math.Log(float64(voxels[v])/el), u))
+					dst[v] = float32(sec.forward(math.Log(float64(voxels[v])), u))
 				} else {
 					dst[v] = float32(sec.spread(u))
 				}
@@ -253,7 +253,7 @@ func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer fun
 		margin = slices.Grow(margin[:0], hi-lo)[:hi-lo]
 		w = slices.Grow(w[:0], hi-lo)[:hi-lo]
 		order = slices.Grow(order[:0], hi-lo)[:hi-lo]
-		q.ring(l, e.Filled[l], &sec, func(first, rings int) {
+		q.ring(l, el, &sec, func(first, rings int) {
 			for v := first; v < hi; v += rings {
 				margin[v-lo], order[v-lo] = finite(x[v])-sec.cut, v-lo
 			}
@@ -271,7 +271,7 @@ func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer fun
 		for _, v := range filled {
 			w[v] = 1
 		}
-		q.ring(l, e.Filled[l], &sec, func(first, rings int) {
+		q.ring(l, el, &sec, func(first, rings int) {
 			for v := first; v < hi; v += rings {
 				if w[v-lo] > 0 {
 					w[v-lo] = math.Exp(sec.inverse(max(finite(x[v])-shift, sec.cut)))
@@ -348,7 +348,7 @@ func fitQuantile(name string, src Source, seed uint64) (*quantile, error) {
 		fraction[l] = newTabler(q.LogMin, q.LogMax)
 		counts[l] = newTabler(least, most)
 		for range layer.Rings() {
-			voxel[l] = append(voxel[l], newTabler(0, math.Log(float64(layer.Voxels()))))
+			voxel[l] = append(voxel[l], newTabler(least, most))
 		}
 	}
 	key := rng.NewKey(seed, "calo quantile counts")
@@ -372,11 +372,11 @@ func fitQuantile(name string, src Source, seed uint64) (*quantile, error) {
 				fill(counts[l], math.Log(el), math.Sqrt(float64(e.Filled[l])-s.Float64()))
 				lo, hi := g.Span(l)
 				rings := g.Layers[l].Rings()
-				n := math.Log(float64(e.Filled[l]))
+				n := math.Log(el)
 				for k := lo; k < hi; k++ {
 					t := voxel[l][(k-lo)%rings]
 					if above(v[k], g.Threshold) {
-						fill(t, n, math.Log(float64(v[k])/el))
+						fill(t, n, math.Log(float64(v[k])))
 					} else {
 						empty(t, n)
 					}

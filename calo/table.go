@@ -21,7 +21,7 @@ type table struct {
 
 // quantileGrid are the normal numbers at which quantiles are kept; beyond them x is linear in g.
 const (
-	gridN    = 33
+	gridN    = 97
 	gridEdge = 3.0
 	gridStep = 2 * gridEdge / (gridN - 1)
 )
@@ -341,7 +341,7 @@ func (t *tabler) fitLocation() {
 	for _, n := range t.n {
 		total += n
 	}
-	groups := min(8, max(1, int(total/400)))
+	groups := min(16, max(1, int(total/400)))
 	count := func(i int) float64 { return t.n[i] }
 	for _, c := range t.spaced(count, groups, true) {
 		t.t.QNodes = append(t.t.QNodes, float32(c))
@@ -404,7 +404,7 @@ func quantiles(h []uint32) []float32 {
 			}
 			q[k] = -histEdge + (float64(bin)+min(1, (p*total-acc)/max(1, float64(h[bin]))))*(2*histEdge/histBins)
 		}
-		span := max(1, min(6, hi-lo))
+		span := max(1, min(18, hi-lo))
 		if hi > lo {
 			up := max(0.3, (q[hi]-q[hi-span])/(float64(span)*gridStep)) * gridStep
 			down := max(0.3, (q[lo+span]-q[lo])/(float64(span)*gridStep)) * gridStep
