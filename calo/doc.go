@@ -8,8 +8,8 @@
 //	codec       energy vector                              shape vector
 //	calodream   logit u_0..u_{L-1}, standardised           logit of voxels over their layer, standardised voxel by voxel
 //	vit4hep     the same                                   the same, one mean and deviation for all filled voxels
-//	quantile    E_tot, layer fractions and counts of       voxel fractions through their distribution at that
-//	            filled voxels, each through its            ring and count to a normal number; below the point
+//	quantile    E_tot, layer fractions and counts of       voxels through their distribution in that ring at that
+//	            filled voxels, each through its            layer energy to a normal number; below the point
 //	            distribution at that energy to a           where zeros end, a voxel is empty
 //	            normal number
 //	moments     the same, and for each layer mean and      the same; decoding tilts the voxels to the moments

@@ -17,9 +17,9 @@ import (
 // number of filled voxels of each layer through its distribution given ln E_l. An empty layer is an atom of its fraction's
 // distribution; its count is noise.
 //
-// Shape vector (voxels): the fraction of the layer's energy in a voxel through its distribution in that ring of that layer, given
-// the logarithm of the number of filled voxels. An empty voxel is the atom. Layers without energy are 0, and the network's velocity there is
-// not looked at.
+// Shape vector (voxels): the energy of a voxel through its distribution in that ring of that layer, given the layer's energy. In MeV, not as
+// a fraction, so that the edge that single particles make in the spectrum stays at its place. An empty voxel is the atom. Layers without energy
+// are 0, and the network's velocity there is not looked at.
 //
 // Decoding takes the counts at their word: the voxels that stand highest above the point where zeros end are the filled ones;
 // the layer is shifted by what separates them from the next, which is near 0 in a well-trained model.
@@ -31,7 +31,7 @@ type quantile struct {
 	Total    table     `json:"total"`     // of ln(E_tot/E_inc) given ln E_inc
 	Fraction []table   `json:"fractions"` // of ln(E_l/E_tot) given ln E_inc
 	Count    []table   `json:"counts"`    // of the root of the count given ln E_l
-	Voxel    [][]table `json:"voxels"`    // [layer][ring], of ln(e/E_l) given ln(count)
+	Voxel    [][]table `json:"voxels"`    // [layer][ring], of ln e given ln E_l
 	LayerMu  []float64 `json:"layer_mean"`
 	LayerSD  []float64 `json:"layer_sd"` // of ln E_l of layers with energy
 }
