@@ -92,7 +92,7 @@ var targets = map[string]map[string]float64{
 	"sample":   {"maf narrow": 15, "nsf narrow": 35, "coupling narrow": 8, "maf wide": 15, "nsf wide": 15, "coupling wide": 4},
 }
 
-var operations = []string{"train", "log_prob", "sample"}
+var flowOperations = []string{"train", "log_prob", "sample"}
 
 func (b *bench) run() (bool, error) {
 	if err := b.start(); err != nil {
@@ -248,7 +248,7 @@ func (b *bench) compare(c cases.Case, peak float64) error {
 	}
 	defer r.Close()
 	steps := map[string]func(){"train": func() { r.Train() }, "log_prob": r.LogProb, "sample": r.Sample}
-	for _, op := range operations {
+	for _, op := range flowOperations {
 		r, err := b.against(op+" "+c.Name, steps[op], question{"kind": c.Kind, "hidden": c.Hidden, "batch": c.Batch, "op": op}, targets[op][c.Name])
 		if err != nil {
 			return err

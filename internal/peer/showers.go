@@ -29,48 +29,66 @@ func (b *bench) showers(peak float64) error {
 	return nil
 }
 
+// An operation of a transformer that is timed: its name, the peer's, its batch, how to run it and the work in its matrix products.
+type operation struct {
+	name, op string
+	batch    int
+	run      func(r *cases.ShowerRunner)
+	work     func(r *cases.ShowerRunner) float64
+}
+
+func velocityOf(name string, n int) operation {
+	return operation{name, "velocity", n, func(r *cases.ShowerRunner) { r.Velocity(n) }, func(r *cases.ShowerRunner) float64 { return float64(n) * r.Net.Operations() }}
+}
+
 func (b *bench) shower(c cases.Shower, peak float64) error {
+	operations := []operation{{"train", "train", c.Batch, (*cases.ShowerRunner).Train, (*cases.ShowerRunner).Work},
+		velocityOf("velocity of 100,", 100), velocityOf("velocity of 1,", 1)}
+	share, err := b.productShares(c, operations, peak)
+	if err != nil {
+		return err
+	}
 	r, err := cases.NewShower(c, kernel.Best(), b.threads)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	clock, timed := products(kernel.Best())
-	t, err := cases.NewShower(c, timed, b.threads)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
 	net := map[string]any{"patch": r.Net.Patch, "extra": r.Net.Extra, "times": r.Net.Times, "condition": r.Net.Condition, "grid": r.Net.Grid,
 		"width": c.Settings.Width, "depth": c.Settings.Depth, "heads": c.Settings.Heads, "ratio": c.Settings.Ratio, "published": c.Settings.Published}
 	if err := b.same(r, net); err != nil {
 		return err
 	}
-	for _, op := range []struct {
-		name, op    string
-		batch       int
-		ours, timed func()
-		work        float64
-	}{
-		{"train", "train", c.Batch, r.Train, t.Train, r.Work()},
-		{"velocity of 100,", "velocity", 100, func() { r.Velocity(100) }, func() { t.Velocity(100) }, 100 * r.Net.Operations()},
-		{"velocity of 1,", "velocity", 1, func() { r.Velocity(1) }, func() { t.Velocity(1) }, r.Net.Operations()},
-	} {
-		row, err := b.against(op.name+" "+c.Name, op.ours, question{"kind": "vit", "net": net, "batch": op.batch, "op": op.op}, 1.3)
+	for i, op := range operations {
+		row, err := b.against(op.name+" "+c.Name, func() { op.run(r) }, question{"kind": "vit", "net": net, "batch": op.batch, "op": op.op}, 1.3)
 		if err != nil {
 			return err
 		}
-		op.timed()
-		var share []float64
-		for range 3 {
-			clock.Store(0)
-			op.timed()
-			share = append(share, 100*op.work/float64(clock.Load())/peak)
-		}
-		row.products = median(share)
+		row.products = share[i]
 		b.add(row)
 	}
 	return nil
+}
+
+// productShares are the shares of the peak, in %, that the matrix products of operations reach.
+func (b *bench) productShares(c cases.Shower, operations []operation, peak float64) ([]float64, error) {
+	clock, timed := products(kernel.Best())
+	r, err := cases.NewShower(c, timed, b.threads)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var shares []float64
+	for _, op := range operations {
+		op.run(r)
+		var share []float64
+		for range 3 {
+			clock.Store(0)
+			op.run(r)
+			share = append(share, 100*op.work(r)/float64(clock.Load())/peak)
+		}
+		shares = append(shares, median(share))
+	}
+	return shares, nil
 }
 
 // same has the peer compute velocity, loss and gradient from our parameters and fails where they differ.
