@@ -101,7 +101,7 @@ def check(q):
     loss = F.mse_loss(v, t["target"])
     loss.backward()
     pairs = [(v, t["velocity"]), (loss, t["loss"])] + [(p.grad, t["gradient." + name]) for name, p in net.named_parameters()]
-    return {"error": max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)}
+    return {"error": max(float((a - b).detach().abs().max() / b.abs().max()) for a, b in pairs)}
 
 
 for line in sys.stdin:
