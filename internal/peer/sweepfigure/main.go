@@ -45,7 +45,12 @@ func run(args []string) error {
 	free := len(in.Bounds) - 1
 	base, spread := meanSD(in.NLL[free])
 	freeTransport, _ := meanSD(in.Transport[free])
-	nll := plot.Points{Label: "mean and sd of seeds", Color: plot.Black, Marker: plot.Circle}
+	seeds := len(in.NLL[free])
+	label := "mean and sd of seeds"
+	if seeds == 1 {
+		label = "one seed"
+	}
+	nll := plot.Points{Label: label, Color: plot.Black, Marker: plot.Circle}
 	reached := plot.Points{Color: plot.Black, Marker: plot.Circle}
 	for i, b := range in.Bounds[:free] {
 		m, sd := meanSD(in.NLL[i])
@@ -57,11 +62,14 @@ func run(args []string) error {
 	}
 	edges := []float64{0.3, 2.4}
 	x := plot.Axis{Title: "Bound on transport / free transport", Min: edges[0], Max: edges[1]}
+	cost := []plot.Layer{plot.Line{X: edges, Y: []float64{0, 0}, Color: plot.Palette(0), Dash: plot.Dash, Label: "without bound"}, nll}
+	if seeds > 1 {
+		cost = append([]plot.Layer{plot.Band{Edges: edges, Lo: []float64{-2 * spread}, Hi: []float64{2 * spread}, Color: plot.Palette(0), Label: "±2 sd of seeds"}}, cost...)
+	}
 	f := &plot.Figure{
 		Alt: "Held-out negative log-likelihood and transport reached against the bound on transport",
 		Columns: [][]plot.Panel{{
-			{X: x, Y: plot.Axis{Title: "Held-out NLL − without bound"}, Share: 0.6, Legend: true, Layers: []plot.Layer{
-				plot.Band{Edges: edges, Lo: []float64{-2 * spread}, Hi: []float64{2 * spread}, Color: plot.Palette(0), Label: "without bound, ±2 sd of seeds"}, nll}},
+			{X: x, Y: plot.Axis{Title: "Held-out NLL − without bound"}, Share: 0.6, Legend: true, Layers: cost},
 			{X: x, Y: plot.Axis{Title: "Transport / free"}, Share: 0.4, Legend: true, Layers: []plot.Layer{
 				plot.Line{X: []float64{0.3, 1, 2.4}, Y: []float64{0.3, 1, 1}, Color: plot.Palette(1), Dash: plot.Dash, Label: "bound, or free"}, reached}},
 		}},
