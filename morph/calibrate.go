@@ -16,21 +16,22 @@ import (
 // A calibration is the last bijector of a network, between flow and base: for each domain an affine autoregressive layer whose conditioner is
 // linear,
 //
-//	u_j = z_j − a_j − b_j·c − l_j·z_{<j},
+//	u_j = (z_j − a_j − b_j·c − l_j·z_{<j})/s_j,
 //
 // so that its fit is a weighted least-squares problem with a solution in closed form. A stochastic training leaves the mean of
 // the latent features wrong by about 0.01: the likelihood does not feel it (5e-5 nats), but it is three times what half a million events resolve,
 // and the difference between the domains' errors is a shift of every morphed event. After the calibration latent features of either sample have
-// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows. Their variances are left alone: those of training
-// rows are below 1 where a flow has learnt them by heart, those of new rows are not.
+// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows. Their variances become 1 where validation rows
+// like that too: training rows that a flow has learnt by heart are narrower than new ones.
 type calibration struct {
 	Domains []linear `json:"domains"` // by the domain number of the flow; one for a cnf
 }
 
-// linear is the layer of one domain: each row of Weights has intercept, conditions (C) and features before (D). Weights that the training rows don't call
-// for are 0.
+// linear is the layer of one domain: each row of Weights has intercept, conditions (C) and features before (D), Scale has the deviations of what is left
+// (D). Weights that the training rows don't call for are 0, scales 1.
 type linear struct {
 	Weights [][]float64 `json:"weights"`
+	Scale   []float64   `json:"scale"`
 }
 
 // gramRows is the number of rows whose products are summed by one task; the partition is part of the result.
@@ -40,15 +41,16 @@ const gramRows = 8192
 // (Akaike's criterion).
 const enough = 2
 
-// fitLinear fits the layer to latent features z (n,D) with conditions c (n,C) and weights w. gain estimates by how much it raises the mean log-likelihood of
-// new rows.
-func fitLinear(n, d, k int, z, c []float32, w []float64, threads int) (l *linear, gain float64, err error) {
-	gram := products(n, d, k, z, c, w, threads)
-	total, square := gram.At(0, 0), 0.0
-	for _, v := range w {
-		square += v * v
-	}
-	rows := total * total / square // effective
+// rowProducts are the summed products of weighted rows (1, c, z).
+type rowProducts struct {
+	*mat.SymDense
+	rows float64 // effective number
+}
+
+// fitLinear fits the layer for d features and k conditions to the training rows, its scales with a look at the validation rows. gain estimates by how much it
+// raises the mean log-likelihood of new rows.
+func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain float64, err error) {
+	total, rows := training.At(0, 0), training.rows
 	l = &linear{}
 	for j := range d {
 		at := make([]int, 1+k+j) // regressors that are left
@@ -56,7 +58,7 @@ func fitLinear(n, d, k int, z, c []float32, w []float64, threads int) (l *linear
 			at[a] = a
 		}
 		for {
-			beta, inverse, rest, err := regress(gram, at, 1+k+j)
+			beta, inverse, rest, err := regress(training.SymDense, at, 1+k+j)
 			if err != nil {
 				return nil, 0, fmt.Errorf("morph: could not calibrate latent feature %d: %w", j, err)
 			}
@@ -74,16 +76,41 @@ func fitLinear(n, d, k int, z, c []float32, w []float64, threads int) (l *linear
 			for i, a := range at {
 				row[a] = beta[i]
 			}
-			gain += (gram.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
-			l.Weights = append(l.Weights, row)
+			gain += (training.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
+			scale, more := deviation(rest, rows, validation.rest(row, 1+k+j))
+			gain += more
+			l.Weights, l.Scale = append(l.Weights, row), append(l.Scale, scale)
 			break
 		}
 	}
 	return l, gain, nil
 }
 
-// products sums the weighted products of the row vectors (1, c, z).
-func products(n, d, k int, z, c []float32, w []float64, threads int) *mat.SymDense {
+// deviation is that of training rows whose variance is v, if it differs from 1 by more than chance and validation rows, whose variance is held, are more likely with
+// it than without; gain is by how much.
+func deviation(v, rows, held float64) (scale, gain float64) {
+	log := math.Log(v) / 2
+	gain = held*(1-1/v)/2 - log
+	if 2*rows*log*log < enough || gain <= 0 {
+		return 1, 0
+	}
+	return math.Sqrt(v), gain
+}
+
+// rest is the variance of variable y after the prediction by row.
+func (m rowProducts) rest(row []float64, y int) float64 {
+	v := m.At(y, y)
+	for a, x := range row[:y] {
+		v -= 2 * x * m.At(a, y)
+		for b, z := range row[:y] {
+			v += x * z * m.At(a, b)
+		}
+	}
+	return v / m.At(0, 0)
+}
+
+// products sums the products of n rows with d features z, k conditions c and weights w.
+func products(n, d, k int, z, c []float32, w []float64, threads int) rowProducts {
 	size := 1 + k + d
 	parts := make([][]float64, (n+gramRows-1)/gramRows)
 	par.For(threads, n, gramRows, func(p, lo, hi int) {
@@ -115,7 +142,11 @@ func products(n, d, k int, z, c []float32, w []float64, threads int) *mat.SymDen
 			gram.SetSym(a, b, sum)
 		}
 	}
-	return gram
+	square := 0.0
+	for _, v := range w {
+		square += v * v
+	}
+	return rowProducts{gram, gram.At(0, 0) * gram.At(0, 0) / square}
 }
 
 // regress solves for variable y by the variables at, from the products of all: coefficients, the diagonal of the inverse of their products in units of the
@@ -171,14 +202,14 @@ func (l *linear) mean(j, k int, z, c []float32) float64 {
 // forward takes latent features z (D) to those of the base u (D), not in place.
 func (l *linear) forward(k int, z, c, u []float32) {
 	for j := range z {
-		u[j] = float32(float64(z[j]) - l.mean(j, k, z, c))
+		u[j] = float32((float64(z[j]) - l.mean(j, k, z, c)) / l.Scale[j])
 	}
 }
 
 // inverse undoes forward, not in place.
 func (l *linear) inverse(k int, u, c, z []float32) {
 	for j := range u {
-		z[j] = float32(float64(u[j]) + l.mean(j, k, z, c))
+		z[j] = float32(float64(u[j])*l.Scale[j] + l.mean(j, k, z, c))
 	}
 }
 
@@ -188,12 +219,12 @@ func (c *calibration) check(n *network) error {
 		return fmt.Errorf("a calibration of %d domains, want %d", len(c.Domains), want)
 	}
 	for _, l := range c.Domains {
-		if len(l.Weights) != n.d {
+		if len(l.Weights) != n.d || len(l.Scale) != n.d {
 			return fmt.Errorf("a calibration of %d features, want %d", len(l.Weights), n.d)
 		}
 		for j, row := range l.Weights {
-			if len(row) != 1+n.c+n.d {
-				return fmt.Errorf("a calibration whose feature %d has %d weights", j, len(row))
+			if len(row) != 1+n.c+n.d || !(l.Scale[j] > 0) {
+				return fmt.Errorf("a calibration whose feature %d has %d weights and scale %v", j, len(row), l.Scale[j])
 			}
 		}
 	}
@@ -236,21 +267,25 @@ func (n *network) latent(pool *ad.Pool, s *sampleSet, domain float32) []float32 
 	return z
 }
 
-// calibrate fits the last bijector to the training rows of a network that has its final parameters. gain is how much it should raise the mean
-// log-likelihood of new rows.
+// calibrate fits the last bijector to the training rows, and the validation rows, of a network that has its final parameters. gain is how much it should
+// raise the mean log-likelihood of new rows.
 func (t *task) calibrate() (gain float64, err error) {
 	n := t.net
 	cal := &calibration{}
-	sets := []*sampleSet{t.td.sim, t.td.data}
+	sets := [][2]*sampleSet{{t.td.sim, t.td.simVal}, {t.td.data, t.td.dataVal}}
 	if n.method == CNF {
 		sets = sets[1:]
 	}
-	for d, s := range sets {
+	for d, pair := range sets {
 		domain := float32(d)
 		if n.method == CNF {
 			domain = 1
 		}
-		l, g, err := fitLinear(s.n, n.d, n.c, n.latent(t.pool, s, domain), s.c, s.w, t.pool.Workers())
+		var sums [2]rowProducts
+		for i, s := range pair {
+			sums[i] = products(s.n, n.d, n.c, n.latent(t.pool, s, domain), s.c, s.w, t.pool.Workers())
+		}
+		l, g, err := fitLinear(n.d, n.c, sums[0], sums[1])
 		if err != nil {
 			return 0, err
 		}

@@ -25,10 +25,17 @@ func linearLaw(n int, seed uint64) (z, c []float32, w []float64) {
 	return z, c, w
 }
 
+func linearProducts(seed uint64) rowProducts {
+	const n = 50000
+	z, c, w := linearLaw(n, seed)
+	return products(n, 3, 3, z, c, w, 2)
+}
+
 func TestCalibrationIsTheFitOfALinearLayer(t *testing.T) {
 	const n = 200000
 	z, c, w := linearLaw(n, 1)
-	l, gain, err := fitLinear(n, 3, 3, z, c, w, 3)
+	held := linearProducts(2)
+	l, gain, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 3), held)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +53,12 @@ func TestCalibrationIsTheFitOfALinearLayer(t *testing.T) {
 			}
 		}
 	}
-	again, _, err := fitLinear(n, 3, 3, z, c, w, 1)
+	for j, v := range l.Scale {
+		if want := []float64{1, 1.1, 1}[j]; math.Abs(v-want) > 0.01 {
+			t.Errorf("feature %d: scale %.4f, want %.4f", j, v, want)
+		}
+	}
+	again, _, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 1), held)
 	if err != nil || !reflect.DeepEqual(l, again) {
 		t.Errorf("another number of threads gives another layer: %v", err)
 	}
@@ -58,7 +70,7 @@ func TestCalibrationIsTheFitOfALinearLayer(t *testing.T) {
 		zi := z[3*i : 3*i+3]
 		l.forward(3, zi, c[3*i:3*i+3], u)
 		for j := range u {
-			sum += w[i] * (float64(zi[j])*float64(zi[j]) - float64(u[j])*float64(u[j])) / 2
+			sum += w[i] * ((float64(zi[j])*float64(zi[j])-float64(u[j])*float64(u[j]))/2 - math.Log(l.Scale[j]))
 		}
 		norm += w[i]
 		back := make([]float32, 3)
@@ -89,7 +101,8 @@ func TestCalibrationLeavesNoiseAlone(t *testing.T) {
 		}
 		w = append(w, 1)
 	}
-	l, gain, err := fitLinear(n, d, k, z, c, w, 2)
+	sums := products(n, d, k, z, c, w, 2)
+	l, gain, err := fitLinear(d, k, sums, sums)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,8 +126,26 @@ func TestCalibrationFailsWhereAFeatureFollowsFromOthers(t *testing.T) {
 	for i := range w {
 		z[2*i], z[2*i+1], w[i] = float32(i%7)-3, 0, 1
 	}
-	if _, _, err := fitLinear(1000, 2, 0, z, nil, w, 1); err == nil {
+	sums := products(1000, 2, 0, z, nil, w, 1)
+	if _, _, err := fitLinear(2, 0, sums, sums); err == nil {
 		t.Error("a constant latent feature passes")
+	}
+}
+
+// TestCalibrationScales: only a deviation that training rows show clearly and validation rows confirm.
+func TestCalibrationScales(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		v, held, want float64
+		rows          float64
+	}{
+		{"confirmed", 1.02, 1.019, math.Sqrt(1.02), 1e6},
+		{"known by heart", 0.96, 1.01, 1, 1e6},
+		{"too few to tell", 1.02, 1.019, 1, 1e4},
+	} {
+		if got, gain := deviation(c.v, c.rows, c.held); got != c.want || gain < 0 || (gain > 0) != (got != 1) {
+			t.Errorf("%s: scale %v, gain %v, want scale %v", c.name, got, gain, c.want)
+		}
 	}
 }
 
@@ -140,7 +171,7 @@ func TestCalibrationTakesOutTheErrorOfATraining(t *testing.T) {
 		}
 		pool := ad.NewPool(2)
 		defer pool.Close()
-		tk := &task{net: net, td: &trainingData{sim: sets[0], data: sets[1]}, pool: pool}
+		tk := &task{net: net, td: &trainingData{sim: sets[0], simVal: sets[0], data: sets[1], dataVal: sets[1]}, pool: pool}
 		if _, err := tk.calibrate(); err != nil {
 			t.Fatal(err)
 		}
