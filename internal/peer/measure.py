@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
+internal/peer/measure.py [--tasks oneflow,r1,r2,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -93,6 +93,28 @@ def diphoton(a):
     return out
 
 
+def trees(a):
+    """the trees of morph validate beside the judge's, and the metrics of one variable and of pairs on the toy"""
+    sim, dat, extra = oneflow(a)
+    out = ["", "## Our own trees beside the judges'", "", "`morph validate` on the models of seed 1 against the judges, with the weights that apply wrote in both.", "",
+           "| task | judge before | ours before | judge after | ours after | our floor |", "|---|---|---|---|---|---|"]
+    for task in BARS:
+        folder, own = os.path.join(a.work, task + "-1"), next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))["own"]
+        m, verdict = report(a, os.path.join(folder, "model.hmm"), folder)
+        q = m[("auc", "gbdt", "features+conditions")]
+        before = own["before"] if "before" in own else next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))["before"]
+        out.append(f"| {BARS[task][0]} | {before[0]:.4f} | {q['before']:.4f} | {own['after'][0]:.4f} | {q['after']:.4f} ± {q['after_sd']:.4f} | {q['floor']:.4f} ± {q['floor_sd']:.4f} |")
+        if task == "oneflow":
+            toy, judged = m, verdict
+    out += ["", f"The toy by `morph validate`, targets {judged}; {toy[('w1', 'marginal', 'v1A')]['n']} held-out events a side.", "", "| quantity | before | after | floor | asked for | p |", "|---|---|---|---|---|---|"]
+    g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
+    for k, q in toy.items():
+        if k[0] in ("w1", "chi2", "ratio", "corr_max", "corr_frob", "mmd2", "sliced_w1", "energy"):
+            mark = {True: "holds", False: "missed", None: "-"}[q["pass"]]
+            out.append(f"| {k[0]} {k[1]} of {k[2]} | {g(q['before'])} | {g(q['after'])} | {g(q['floor'])} ± {g(q['floor_sd'], 2)} | {g(q['target'])}: {mark} | {g(q['p'], 3)} |")
+    return out
+
+
 def sweep(a):
     """the bound on transport at 0.5, 1 and 2 times its free value: held-out likelihood"""
     sim, dat, extra = oneflow(a)
@@ -153,7 +175,7 @@ def photons(a):
     return rows
 
 
-SECTIONS = {"photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
+SECTIONS = {"trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
 
 
 def measure(task, seed, a):
@@ -203,7 +225,7 @@ def table(rows, sections):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2,photons,methods,diphoton,sweep,hdna")
+    p.add_argument("--tasks", default="oneflow,r1,r2,trees,photons,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")
@@ -213,18 +235,18 @@ if __name__ == "__main__":
     A = p.parse_args()
     os.makedirs(A.work, exist_ok=True)
     kept = os.path.join(A.work, "results.json")
-    state = json.load(open(kept)) if os.path.exists(kept) else {"rows": [], "sections": {}}
-    if isinstance(state, list):
-        state = {"rows": state, "sections": {}}
+    STATE = json.load(open(kept)) if os.path.exists(kept) else {"rows": [], "sections": {}}
+    if isinstance(STATE, list):
+        STATE = {"rows": STATE, "sections": {}}
     for task in A.tasks.split(","):
         if task in SECTIONS:
-            state["sections"][task] = SECTIONS[task](A)
+            STATE["sections"][task] = SECTIONS[task](A)
         for seed in map(int, A.seeds.split(",") if task not in SECTIONS else []):
             row = measure(task, seed, A)
-            for r in state["rows"]:
+            for r in STATE["rows"]:
                 if A.keep and (r["task"], r["seed"]) == (task, seed):
                     row["wall"] = r["wall"] # of the whole training
-            state["rows"] = sorted([r for r in state["rows"] if (r["task"], r["seed"]) != (task, seed)] + [row], key=lambda r: (r["task"], r["seed"]))
-            json.dump(state, open(kept, "w"), indent=1)
-        json.dump(state, open(kept, "w"), indent=1)
-        open(A.out, "w").write(table(state["rows"], state["sections"]))
+            STATE["rows"] = sorted([r for r in STATE["rows"] if (r["task"], r["seed"]) != (task, seed)] + [row], key=lambda r: (r["task"], r["seed"]))
+            json.dump(STATE, open(kept, "w"), indent=1)
+        json.dump(STATE, open(kept, "w"), indent=1)
+        open(A.out, "w").write(table(STATE["rows"], STATE["sections"]))
