@@ -7,9 +7,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"hepmorph/internal/ad"
 	"hepmorph/internal/atomicfile"
@@ -83,17 +85,38 @@ func (m *Model) Apply(ctx context.Context, o ApplyOptions) ([]Applied, error) {
 			return nil, err
 		}
 	}
-	pool := ad.NewPool(o.Threads)
-	defer pool.Close()
+	movers, closeMovers := m.movers(o.Threads)
+	defer closeMovers()
 	var out []Applied
 	for _, j := range jobs {
-		a, err := m.applyTo(ctx, j.in, j.out, o, pool)
+		a, err := m.applyTo(ctx, j.in, j.out, o, movers)
 		if err != nil {
 			return out, err
 		}
 		out = append(out, *a)
 	}
 	return out, nil
+}
+
+// fillsAtOnce is how many batches are morphed at a time: what one of them does on one thread, the others fill with work. More would cost memory.
+const fillsAtOnce = 4
+
+// movers makes one mover for each batch that is morphed at a time and shares the threads out among them.
+func (m *Model) movers(threads int) (movers []*mover, done func()) {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	n := min(threads, fillsAtOnce)
+	var pools []*ad.Pool
+	for i := range n {
+		pools = append(pools, ad.NewPool(threads*(i+1)/n-threads*i/n))
+		movers = append(movers, m.net.mover(pools[i]))
+	}
+	return movers, func() {
+		for _, p := range pools {
+			p.Close()
+		}
+	}
 }
 
 func exists(path string) bool {
@@ -126,7 +149,7 @@ type applier struct {
 	sample  physics.Sample
 	prog    *physics.Program
 	lay     *layout
-	mov     *mover
+	movers  chan *mover // that no batch uses
 	targets []target
 	define  map[string]string
 	weight  *physics.Expr
@@ -134,8 +157,8 @@ type applier struct {
 	exprs   map[string]*physics.Expr // of computed columns, by name
 	photon  bool
 	shape   string // a branch of the row's collection
-	res     *Applied
-	threads int
+	mu      sync.Mutex
+	res     *Applied // mu
 }
 
 // sampleOf says how files that are to be morphed are selected and weighed.
@@ -151,7 +174,7 @@ func (m *Model) sampleOf(files []string, label string) (physics.Sample, error) {
 	return s, nil
 }
 
-func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOptions, pool *ad.Pool) (*Applied, error) {
+func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOptions, movers []*mover) (*Applied, error) {
 	read := rootio.Options{Guard: o.Guard}
 	sample, err := m.sampleOf(in, o.Label)
 	if err != nil {
@@ -168,7 +191,10 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	branches, tree := chain.Branches(), chain.Tree
 	entries := chain.Entries()
 	chain.Close()
-	a := &applier{m: m, sample: sample, scale: 1, threads: o.Threads, mov: m.net.mover(pool), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
+	a := &applier{m: m, sample: sample, scale: 1, movers: make(chan *mover, len(movers)), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
+	for _, mov := range movers {
+		a.movers <- mov
+	}
 	cfg := *m.cfg
 	cfg.Split.Train, cfg.Validation.Slices = "", nil
 	a.lay, err = cfg.lay(branches, sample)
@@ -202,7 +228,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 			need = append(need, t.source)
 		}
 	}
-	opt := rootio.CopyOptions{Read: read, Progress: o.Progress}
+	opt := rootio.CopyOptions{Read: read, Progress: o.Progress, Fills: len(movers)}
 	if o.Shards > 0 {
 		opt.Lo, opt.Hi = entries*int64(o.Shard-1)/int64(o.Shards), entries*int64(o.Shard)/int64(o.Shards)
 		if opt.Lo == opt.Hi {
@@ -339,6 +365,8 @@ func (a *applier) compile(expr string) (*physics.Expr, error) {
 
 // fill computes the new branches of a batch.
 func (a *applier) fill(b *rootio.Batch) (map[string]*rootio.Values, error) {
+	mov := <-a.movers
+	defer func() { a.movers <- mov }()
 	t, _, err := a.prog.Run(b)
 	if err != nil {
 		return nil, err
@@ -347,11 +375,11 @@ func (a *applier) fill(b *rootio.Batch) (map[string]*rootio.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	values, status, err := a.m.moved(t, keys, a.mov, a.threads)
+	values, status, err := a.m.moved(t, keys, mov)
 	if err != nil {
 		return nil, err
 	}
-	factors, err := a.m.kinematic(t, a.threads)
+	factors, err := a.m.kinematic(t, mov.threads)
 	if err != nil {
 		return nil, err
 	}
@@ -496,10 +524,12 @@ func (a *applier) flags(b, work *rootio.Batch, t *physics.Table, at []int, statu
 		selected[status[i]]++
 		s.U[r], k.F64[r], w.F64[r] = uint64(status[i]), factors[i], weight(t, i)*factors[i]
 	}
+	selected[StatusNotSelected] += int64(len(s.U) - len(at))
+	a.mu.Lock()
 	for c, v := range selected {
 		a.res.Status[c] += v
 	}
-	a.res.Status[StatusNotSelected] += int64(len(s.U) - len(at))
+	a.mu.Unlock()
 	out["morph_status"], out["morph_kinweight"], out["morph_weight"] = s, k, w
 	return nil
 }

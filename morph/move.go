@@ -90,11 +90,11 @@ func parallelRows(n, threads int, f func(lo, hi int) error) error {
 }
 
 // moved are the physical values of morphed features, and what became of each row.
-func (m *Model) moved(t *physics.Table, keys []uint64, mov *mover, threads int) (values [][]float64, status []uint8, err error) {
+func (m *Model) moved(t *physics.Table, keys []uint64, mov *mover) (values [][]float64, status []uint8, err error) {
 	n, d := t.Len(), m.enc.Dim()
 	x, c := make([]float32, n*d), make([]float32, n*m.enc.CondDim())
 	status = make([]uint8, n)
-	if err := encodeAll(m.enc, t, keys, Simulation, x, c, status, threads); err != nil {
+	if err := encodeAll(m.enc, t, keys, Simulation, x, c, status, mov.threads); err != nil {
 		return nil, nil, err
 	}
 	y := make([]float32, n*d)
@@ -103,7 +103,7 @@ func (m *Model) moved(t *physics.Table, keys []uint64, mov *mover, threads int) 
 	for j := range values {
 		values[j] = make([]float64, n)
 	}
-	err = parallelRows(n, threads, func(lo, hi int) error {
+	err = parallelRows(n, mov.threads, func(lo, hi int) error {
 		part := make([][]float64, d)
 		for j := range values {
 			part[j] = values[j][lo:hi]
@@ -117,7 +117,7 @@ func (m *Model) moved(t *physics.Table, keys []uint64, mov *mover, threads int) 
 func (m *Model) Move(ev *Events, threads int) (map[string][]float64, error) {
 	pool := ad.NewPool(threads)
 	defer pool.Close()
-	values, _, err := m.moved(ev.Table, ev.Keys, m.net.mover(pool), threads)
+	values, _, err := m.moved(ev.Table, ev.Keys, m.net.mover(pool))
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,12 @@ package rootio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"go-hep.org/x/hep/groot/root"
 )
@@ -21,6 +21,8 @@ type CopyOptions struct {
 	Only []string
 	// Bare leaves out the other trees, histograms and texts of the inputs.
 	Bare bool
+	// Fills is how many batches are filled at a time. Default 1.
+	Fills int
 	// Progress, where set, is told the rows written so far and their final number, from one goroutine.
 	Progress func(done, total int64)
 }
@@ -40,12 +42,13 @@ type CopyReport struct {
 	Left    []Lost // trees and objects that are not in the output
 }
 
-// Fill computes the new columns of a batch, which has the kept and the needed branches. It must return every added column.
+// Fill computes the new columns of a batch, which has the kept and the needed branches. It must return every added column, and be safe for
+// as many calls at a time as CopyOptions.Fills says.
 type Fill func(*Batch) (map[string]*Values, error)
 
 // CopyWith writes one file with a tree that has the rows of all inputs in order, with their branches and new ones; other trees
 // are concatenated, histograms added, texts kept. need lists further branches that fill wants. Memory does not grow with the
-// number of rows: reading, fill and writing run side by side, fill and the writer each on one goroutine.
+// number of rows: reading, fill and writing run side by side, a few batches apart, and the writer gets the batches in order.
 func CopyWith(ctx context.Context, in []string, tree, out string, add []WriteColumn, fill Fill, need []string, opt CopyOptions) (CopyReport, error) {
 	c, err := Open(ctx, in, tree, opt.Read)
 	if err != nil {
@@ -159,7 +162,7 @@ func (c *Chain) Copy(ctx context.Context, out string, add []WriteColumn, fill Fi
 	if err != nil {
 		return rep, err
 	}
-	err = c.stream(ctx, read, opt.Lo, hi, func(b *Batch) error {
+	err = c.stream(ctx, read, opt.Lo, hi, opt.Fills, func(b *Batch) error {
 		if len(add) == 0 {
 			return nil
 		}
@@ -200,55 +203,65 @@ func (c *Chain) Copy(ctx context.Context, out string, add []WriteColumn, fill Fi
 	return rep, w.Close()
 }
 
-// stream reads, works and writes on three goroutines, a few batches apart. Batches stay in order.
-func (c *Chain) stream(ctx context.Context, names []string, lo, hi int64, work, write func(*Batch) error) error {
+// stream reads, works and writes side by side, with the given number of works at a time. Batches are written in order.
+func (c *Chain) stream(ctx context.Context, names []string, lo, hi int64, works int, work, write func(*Batch) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	raw, done := make(chan *Batch, 1), make(chan *Batch, 1)
-	send := func(ch chan<- *Batch, b *Batch) error {
-		select {
-		case ch <- b:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	type task struct {
+		b    *Batch
+		done chan struct{}
 	}
-	var rerr, werr, xerr error
-	finished := make(chan struct{}, 2)
-	go func() {
-		defer func() { close(raw); finished <- struct{}{} }()
-		rerr = c.Read(ctx, names, lo, hi, func(b *Batch) error { return send(raw, b) })
-		if rerr != nil {
-			cancel(rerr)
-		}
-	}()
-	go func() {
-		defer func() { finished <- struct{}{} }()
-		for b := range done {
-			if xerr == nil {
-				if xerr = write(b); xerr != nil {
-					cancel(xerr)
+	works = max(1, works)
+	raw, order := make(chan task, 1), make(chan task, works+1)
+	var wg sync.WaitGroup
+	start := func(f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				cancel(err) // the first failure counts; the others follow from it
+			}
+		})
+	}
+	start(func() error {
+		defer close(raw)
+		defer close(order)
+		return c.Read(ctx, names, lo, hi, func(b *Batch) error {
+			t := task{b, make(chan struct{})}
+			for _, ch := range []chan<- task{order, raw} {
+				select {
+				case ch <- t:
+				case <-ctx.Done():
+					return context.Cause(ctx)
 				}
 			}
-		}
-	}()
-	for b := range raw {
-		if werr == nil {
-			if werr = work(b); werr == nil {
-				werr = send(done, b)
+			return nil
+		})
+	})
+	for range works {
+		start(func() error {
+			for t := range raw {
+				if err := work(t.b); err != nil {
+					return err
+				}
+				close(t.done)
 			}
-			if werr != nil {
-				cancel(werr)
+			return nil
+		})
+	}
+	start(func() error {
+		for t := range order {
+			select {
+			case <-t.done:
+			case <-ctx.Done():
+				return nil
+			}
+			if err := write(t.b); err != nil {
+				return err
 			}
 		}
-	}
-	close(done)
-	<-finished
-	<-finished
-	if cause := context.Cause(ctx); cause != nil {
-		return cause // the first failure; the others follow from it
-	}
-	return errors.Join(rerr, werr, xerr)
+		return nil
+	})
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // rest copies the other trees, histograms and texts of the inputs.
@@ -345,7 +358,7 @@ func copyTree(ctx context.Context, w *File, files []string, path string, opt Cop
 	if err != nil {
 		return err
 	}
-	err = c.stream(ctx, r.Kept, 0, c.Entries(), func(*Batch) error { return nil }, t.Write)
+	err = c.stream(ctx, r.Kept, 0, c.Entries(), 1, func(*Batch) error { return nil }, t.Write)
 	if err != nil {
 		return err
 	}
