@@ -310,8 +310,20 @@ func (g *gaussStep) forward(x float64) (float64, float64) {
 	case x >= g.X[n]:
 		return g.Y[n] + (x-g.X[n])*g.D[n], g.D[n]
 	}
-	k := sort.SearchFloat64s(g.X, x) - 1
+	k := rank(g.X, x) - 1
 	return g.at(k, (x-g.X[k])/(g.X[k+1]-g.X[k]))
+}
+
+// rank counts the elements of an increasing list that are less than x, a number. No branch depends on x: a mispredicted one costs more than all the rest.
+func rank(list []float64, x float64) int {
+	lo, n := 0, len(list)
+	for n > 0 {
+		half := (n + 1) / 2
+		less := int(math.Float64bits(list[lo+half-1]-x) >> 63)
+		lo += half & -less
+		n -= half
+	}
+	return lo
 }
 
 // at evaluates bin k at the fraction z of its width.
@@ -332,7 +344,13 @@ func (g *gaussStep) inverse(u float64) (float64, float64) {
 	case u >= g.Y[n]:
 		return g.X[n] + (u-g.Y[n])/g.D[n], g.D[n]
 	}
-	k := sort.SearchFloat64s(g.Y, u) - 1
+	k := min(int((u-g.Y[0])/(g.Y[n]-g.Y[0])*float64(n)), n-1) // right where no knot was left out
+	for u <= g.Y[k] {
+		k--
+	}
+	for u > g.Y[k+1] {
+		k++
+	}
 	w, h := g.X[k+1]-g.X[k], g.Y[k+1]-g.Y[k]
 	s := h / w
 	d0, d1 := g.D[k], g.D[k+1]
