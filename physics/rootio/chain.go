@@ -2,6 +2,7 @@ package rootio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,6 +65,18 @@ func (l *local) describe(path, tree string) (info TreeInfo, err error) {
 }
 
 func (l *local) read(path, tree string, names []string, lo, hi, base int64, emit func(*Batch) error) error {
+	next := lo
+	err := l.readRange(path, tree, names, lo, hi, base, true, func(b *Batch) error {
+		next = b.Lo - base + int64(b.N)
+		return emit(b)
+	})
+	if errors.Is(err, errNotFlat) {
+		return l.readRange(path, tree, names, next, hi, base, false, emit)
+	}
+	return err
+}
+
+func (l *local) readRange(path, tree string, names []string, lo, hi, base int64, flats bool, emit func(*Batch) error) error {
 	f, err := openFile(path)
 	if err != nil {
 		return err
@@ -76,7 +89,7 @@ func (l *local) read(path, tree string, names []string, lo, hi, base int64, emit
 	if err := embedded(path, at, t); err != nil {
 		return err
 	}
-	return readRange(path, at, t, names, lo, hi, base, func(b *Batch) error {
+	return readRange(f, path, at, t, names, lo, hi, base, flats, func(b *Batch) error {
 		if l.ctx != nil && l.ctx.Err() != nil {
 			return context.Cause(l.ctx)
 		}

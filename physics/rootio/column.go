@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"go-hep.org/x/hep/groot/riofs"
 	"go-hep.org/x/hep/groot/root"
 	"go-hep.org/x/hep/groot/rtree"
 )
@@ -188,8 +189,9 @@ func (a *accum) walk(v reflect.Value) {
 	}
 }
 
-// readRange reads rows lo to hi of one tree, in order, and calls emit for each batch; Batch.Lo is the row in the file plus base.
-func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int64, emit func(*Batch) error) error {
+// readRange reads rows lo to hi of one tree, in order, and calls emit for each batch; Batch.Lo is the row in the file plus base. With flats
+// it reads flat branches by itself, and where it can't do that returns errNotFlat.
+func readRange(f *riofs.File, file, path string, t rtree.Tree, names []string, lo, hi, base int64, flats bool, emit func(*Batch) error) error {
 	obj := fmt.Sprintf("tree %q", path)
 	branches, refs := describe(t)
 	index := make(map[string]int, len(branches))
@@ -216,7 +218,10 @@ func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int
 		return 1
 	})
 	vars := make([]rtree.ReadVar, 0, len(names))
-	cols := make([]*accum, 0, len(names))
+	var cols []*accum // of vars
+	var arrays []*flat
+	var inVars, inArrays []string
+	width := 0 // of a row of the arrays
 	for _, name := range names {
 		i, ok := index[name]
 		if !ok {
@@ -226,12 +231,19 @@ func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int
 		if !b.Kind.Readable() {
 			return &Error{Op: "read", File: file, Object: fmt.Sprintf("%s: branch %q", obj, name), Kind: ErrUnsupported, Why: b.Why}
 		}
+		if flats && !counts[name] {
+			if c := newFlat(f, t, refs[i].branch, b.Kind); c != nil {
+				arrays, inArrays = append(arrays, c), append(inArrays, name)
+				width += b.Kind.Elem.Size()
+				continue
+			}
+		}
 		ptr, a, err := newAccum(b.Kind, refs[i].rtype)
 		if err != nil {
 			return &Error{Op: "read", File: file, Object: fmt.Sprintf("%s: branch %q", obj, name), Kind: ErrUnsupported, Err: err}
 		}
 		vars = append(vars, rtree.ReadVar{Name: refs[i].branch, Leaf: refs[i].leaf, Value: ptr})
-		cols = append(cols, a)
+		cols, inVars = append(cols, a), append(inVars, name)
 	}
 	if lo >= hi {
 		return nil
@@ -248,19 +260,35 @@ func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int
 	at, n := lo, 0
 	var stop error
 	flush := func() error {
-		b := &Batch{Lo: base + at, N: n, Cols: make(map[string]*Values, len(cols))}
+		b := &Batch{Lo: base + at, N: n, Cols: make(map[string]*Values, len(names))}
 		for i, a := range cols {
 			v := a.take()
 			if err := v.check(n); err != nil {
-				return &Error{Op: "read", File: file, Object: fmt.Sprintf("%s: branch %q: rows from %d", obj, names[i], at), Kind: ErrCorrupt, Err: err}
+				return &Error{Op: "read", File: file, Object: fmt.Sprintf("%s: branch %q: rows from %d", obj, inVars[i], at), Kind: ErrCorrupt, Err: err}
 			}
-			b.Cols[names[i]] = v
+			b.Cols[inVars[i]] = v
+		}
+		got, err := readArrays(arrays, at, at+int64(n))
+		if err != nil {
+			return err
+		}
+		for i, v := range got {
+			b.Cols[inArrays[i]] = v
 		}
 		at += int64(n)
 		n = 0
 		return emit(b)
 	}
-	room := func() int { return int(min(batchRows, hi-at, max(256, batchBytes/int64(12*len(cols))))) }
+	room := func() int { return int(min(batchRows, hi-at, max(256, batchBytes/int64(12*len(names))))) }
+	for len(cols) == 0 && at < hi {
+		n = int(min(batchRows, hi-at, max(256, batchBytes/int64(width))))
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	if at == hi {
+		return nil
+	}
 	err := guarded("read", file, obj, func() error {
 		r, err := rtree.NewReader(t, vars, rtree.WithRange(lo, hi))
 		if err != nil {
@@ -275,10 +303,10 @@ func readRange(file, path string, t rtree.Tree, names []string, lo, hi, base int
 				a.pull()
 			}
 			n++
-			if n < batchRows && n&255 != 0 && len(cols) < 64 {
+			if n < batchRows && n&255 != 0 && len(names) < 64 {
 				return nil
 			}
-			size := 0
+			size := n * width
 			for _, a := range cols {
 				size += a.bytes()
 			}
