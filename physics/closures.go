@@ -420,11 +420,14 @@ func (c compiler) call(n *ast.CallNode) (code, bool) {
 			return code{f: func(s *state, r int) float64 { return g(x(s, r), y(s, r)) }}, true
 		}
 		return code{f: func(s *state, r int) float64 {
-			var x [8]float64
-			for i, a := range args {
-				x[i] = a(s, r)
+			base := len(s.args)
+			for _, a := range args {
+				x := a(s, r)
+				s.args = append(s.args, x)
 			}
-			return f.f(x[:len(args)])
+			y := f.f(s.args[base:])
+			s.args = s.args[:base]
+			return y
 		}}, true
 	}
 	if f, ok := arrayFuncs[id.Value]; ok {
@@ -438,7 +441,10 @@ func (c compiler) call(n *ast.CallNode) (code, bool) {
 		}
 		name := id.Value
 		return code{f: func(s *state, r int) float64 {
-			var a, b [4]float64
+			n, base := len(cols), len(s.args)
+			s.args = append(s.args, make([]float64, 2*n)...)
+			a, b := s.args[base:base+n], s.args[base+n:]
+			s.args = s.args[:base]
 			for i, k := range cols {
 				v := s.cols[k]
 				lo, hi := v.Row(r)
@@ -448,7 +454,7 @@ func (c compiler) call(n *ast.CallNode) (code, bool) {
 				}
 				a[i], b[i] = v.Float(lo), v.Float(lo+1)
 			}
-			return f.f(a[:len(cols)], b[:len(cols)])
+			return f.f(a, b)
 		}}, true
 	}
 	return code{}, false

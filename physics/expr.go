@@ -343,7 +343,8 @@ func (e *Expr) Integer() bool {
 // state is what one evaluation works on.
 type state struct {
 	cols []*rootio.Values
-	why  string // first failure
+	args []float64 // of the calls that are being made, the innermost last
+	why  string    // first failure
 }
 
 func (e *Expr) bind(b *rootio.Batch) (*state, error) {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -42,6 +43,7 @@ type basket struct {
 	offsets []int32 // of rows in raw, nil where rows have one size
 	packed  []byte  // what goes after the key
 	objlen  int     // of it before compression
+	room    []byte  // where packed may lie
 }
 
 // encoder makes the baskets of one branch.
@@ -53,7 +55,8 @@ type encoder struct {
 	pack    *packer
 	cur     basket
 	done    []basket
-	maximum int64 // largest value of an integer, longest text
+	free    []basket // stored ones, whose memory serves again
+	maximum int64    // largest value of an integer, longest text
 }
 
 func newEncoder(c WriteColumn, target int, p *packer) *encoder {
@@ -118,7 +121,12 @@ func (e *encoder) cut() error {
 		return nil
 	}
 	b := e.cur
-	e.cur = basket{raw: make([]byte, 0, min(len(b.raw)+len(b.raw)/8, 2*e.target))}
+	if n := len(e.free); n > 0 {
+		old := e.free[n-1]
+		e.cur, e.free = basket{raw: old.raw[:0], offsets: old.offsets[:0], room: old.room}, e.free[:n-1]
+	} else {
+		e.cur = basket{raw: make([]byte, 0, min(len(b.raw)+len(b.raw)/8, 2*e.target))}
+	}
 	if err := e.finish(&b); err != nil {
 		return err
 	}
@@ -143,8 +151,11 @@ func (e *encoder) finish(b *basket) error {
 		return fmt.Errorf("rows of branch %q are too large: %d bytes in one basket", e.col.Name, len(payload))
 	}
 	b.objlen = len(payload)
-	var err error
-	b.packed, err = e.pack.compress(payload)
+	packed, err := e.pack.compress(b.room, payload)
+	b.packed, b.room = payload, packed
+	if len(packed) > 0 {
+		b.packed = packed
+	}
 	return err
 }
 
@@ -223,13 +234,13 @@ const maxBlock = 0xffffff
 // minPacked is the size below which compression is not tried.
 const minPacked = 256
 
-// compress returns the payload in blocks of header and compressed bytes, or as it is where that is not shorter: readers tell
-// the two apart by their length.
-func (p *packer) compress(src []byte) ([]byte, error) {
+// compress returns the payload in blocks of header and compressed bytes, in the memory of room if that is enough. It returns nothing where that is not
+// shorter: the payload is stored as it is, and readers tell the two apart by their length.
+func (p *packer) compress(room, src []byte) ([]byte, error) {
 	if p.codec == None || len(src) < minPacked {
-		return src, nil
+		return room[:0], nil
 	}
-	out := bytes.NewBuffer(make([]byte, 0, len(src)+64))
+	out := bytes.NewBuffer(slices.Grow(room[:0], len(src)+64))
 	for lo := 0; lo < len(src); lo += maxBlock {
 		block := src[lo:min(lo+maxBlock, len(src))]
 		at := out.Len()
@@ -266,14 +277,14 @@ func (p *packer) compress(src []byte) ([]byte, error) {
 		}
 		n := out.Len() - at - 9
 		if n > maxBlock {
-			return src, nil
+			return room[:0], nil
 		}
 		h := out.Bytes()[at:]
 		h[3], h[4], h[5] = byte(n), byte(n>>8), byte(n>>16)
 		h[6], h[7], h[8] = byte(len(block)), byte(len(block)>>8), byte(len(block)>>16)
 	}
 	if out.Len() >= len(src) {
-		return src, nil
+		return out.Bytes()[:0], nil
 	}
 	return out.Bytes(), nil
 }
@@ -288,6 +299,8 @@ type baskets struct {
 	clusters int64 // rows of a cluster, 0 until the first rows are seen
 	rows     int64
 	threads  int
+	record   []byte // the basket that is stored
+	blank    []byte
 }
 
 // branchFields are the fields of a branch that change as baskets are written. groot keeps them to itself; they are reached by
@@ -431,7 +444,7 @@ func (b *baskets) each(vals []*Values, lo, hi int, cut bool) error {
 				return err
 			}
 		}
-		e.done = e.done[:0]
+		e.free, e.done = append(e.free, e.done...), e.done[:0]
 	}
 	return nil
 }
@@ -472,7 +485,8 @@ func (b *baskets) store(k int, bk *basket) error {
 		return fmt.Errorf("a key of %d bytes, not %d", key.KeyLen(), e.keylen)
 	}
 	nbytes := key.Nbytes()
-	key.SetBuffer(make([]byte, bk.objlen)) // the key states the length before compression
+	b.blank = rbytes.ResizeU8(b.blank, bk.objlen)
+	key.SetBuffer(b.blank) // the key states the length before compression
 	last := e.keylen + len(bk.raw)
 	rowSize := e.width
 	if bk.offsets != nil || e.width == 0 {
@@ -491,8 +505,8 @@ func (b *baskets) store(k int, bk *basket) error {
 	if w.Err() != nil || len(w.Bytes()) != e.keylen {
 		return fmt.Errorf("a header of %d bytes, not %d: %v", len(w.Bytes()), e.keylen, w.Err())
 	}
-	record := append(append(make([]byte, 0, e.keylen+len(bk.packed)), w.Bytes()...), bk.packed...)
-	if _, err := b.f.WriteAt(record, key.SeekKey()); err != nil {
+	b.record = append(append(b.record[:0], w.Bytes()...), bk.packed...)
+	if _, err := b.f.WriteAt(b.record, key.SeekKey()); err != nil {
 		return err
 	}
 	*f.bytes = append(*f.bytes, nbytes)

@@ -164,6 +164,7 @@ type guard struct {
 	in      io.WriteCloser
 	out     *os.File
 	replies chan reply
+	spare   chan []byte // payloads that were decoded, whose memory serves again
 	errs    *tail
 	dead    bool
 }
@@ -227,18 +228,23 @@ func (g *guard) start(path string) error {
 		return fail(err)
 	}
 	g.cmd, g.in, g.out, g.dead = cmd, in, pr, false
-	g.replies = make(chan reply, 2)
-	go func(ch chan reply) {
+	g.replies, g.spare = make(chan reply, 2), make(chan []byte, 2)
+	go func(ch chan reply, spare chan []byte) {
 		r := bufio.NewReaderSize(pr, 1<<16)
 		for {
-			typ, p, err := readFrame(r, nil)
+			var room []byte
+			select {
+			case room = <-spare:
+			default:
+			}
+			typ, p, err := readFrame(r, room)
 			ch <- reply{typ: typ, payload: p, err: err}
 			if err != nil {
 				close(ch)
 				return
 			}
 		}
-	}(g.replies)
+	}(g.replies, g.spare)
 	rep, err := g.wait(path, 20*time.Second)
 	if err != nil {
 		return err
@@ -381,6 +387,10 @@ func (g *guard) read(path, tree string, names []string, lo, hi, base int64, emit
 		b, err := decodeBatch(r.payload, names)
 		if err != nil {
 			return g.died(path, err)
+		}
+		select {
+		case g.spare <- r.payload:
+		default:
 		}
 		return emit(b)
 	})
