@@ -21,8 +21,8 @@ import (
 // so that its fit is a weighted least-squares problem with a solution in closed form. A stochastic training leaves the mean of
 // the latent features wrong by about 0.01: the likelihood does not feel it (5e-5 nats), but it is three times what half a million events resolve,
 // and the difference between the domains' errors is a shift of every morphed event. After the calibration latent features of either sample have
-// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows. Their variances become 1 where validation rows
-// like that too: training rows that a flow has learnt by heart are narrower than new ones.
+// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows, and their variances are 1 as far as training rows
+// and validation rows tell.
 type calibration struct {
 	Domains []linear `json:"domains"` // by the domain number of the flow; one for a cnf
 }
@@ -52,6 +52,7 @@ type rowProducts struct {
 func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain float64, err error) {
 	total, rows := training.At(0, 0), training.rows
 	l = &linear{}
+	var left, held []float64 // logarithms of the deviations that training rows and validation rows are left with
 	for j := range d {
 		at := make([]int, 1+k+j) // regressors that are left
 		for a := range at {
@@ -77,24 +78,37 @@ func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain floa
 				row[a] = beta[i]
 			}
 			gain += (training.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
-			scale, more := deviation(rest, rows, validation.rest(row, 1+k+j))
-			gain += more
-			l.Weights, l.Scale = append(l.Weights, row), append(l.Scale, scale)
+			l.Weights = append(l.Weights, row)
+			left, held = append(left, math.Log(rest)/2), append(held, math.Log(validation.rest(row, 1+k+j))/2)
 			break
 		}
 	}
-	return l, gain, nil
+	scales, more := deviations(left, held, rows, validation.rows)
+	l.Scale = scales
+	return l, gain + more, nil
 }
 
-// deviation is that of training rows whose variance is v, if it differs from 1 by more than chance and validation rows, whose variance is held, are more likely with
-// it than without; gain is by how much.
-func deviation(v, rows, held float64) (scale, gain float64) {
-	log := math.Log(v) / 2
-	gain = held*(1-1/v)/2 - log
-	if 2*rows*log*log < enough || gain <= 0 {
-		return 1, 0
+// deviations are those of new rows, 1 where they differ from it by no more than chance, from the logarithms of the deviations of rows training rows (left) and of
+// heldRows validation rows (held). Training rows tell them best, but where events are few a flow knows these by heart and they are narrower than new ones: by as much
+// as validation rows are wider in the mean of the features. gain is by how much validation rows become more likely; a deviation that makes
+// them less likely stays 1.
+func deviations(left, held []float64, rows, heldRows float64) (scale []float64, gain float64) {
+	heart := 0.0
+	for j := range left {
+		heart += (held[j] - left[j]) / float64(len(left))
 	}
-	return math.Sqrt(v), gain
+	heart = max(0, heart)
+	variance := 1/(2*rows) + 1/(2*heldRows*float64(len(left)))
+	for j, log := range left {
+		log += heart
+		more := math.Exp(2*held[j])*(1-math.Exp(-2*log))/2 - log
+		if log*log < enough*variance || more <= 0 {
+			scale = append(scale, 1)
+			continue
+		}
+		scale, gain = append(scale, math.Exp(log)), gain+more
+	}
+	return scale, gain
 }
 
 // rest is the variance of variable y after the prediction by row.

@@ -132,19 +132,36 @@ func TestCalibrationFailsWhereAFeatureFollowsFromOthers(t *testing.T) {
 	}
 }
 
-// TestCalibrationScales: only a deviation that training rows show clearly and validation rows confirm.
+// TestCalibrationScales: only a deviation that training rows show clearly and validation rows confirm, less what is known by heart.
 func TestCalibrationScales(t *testing.T) {
 	for _, c := range []struct {
-		name          string
-		v, held, want float64
-		rows          float64
+		name             string
+		left, held, want []float64 // deviation - 1, in percent
+		rows, heldRows   float64
 	}{
-		{"confirmed", 1.02, 1.019, math.Sqrt(1.02), 1e6},
-		{"known by heart", 0.96, 1.01, 1, 1e6},
-		{"too few to tell", 1.02, 1.019, 1, 1e4},
+		{"confirmed", []float64{1, 0, -0.5, 0.1}, []float64{0.9, -0.2, -0.3, 0.1}, []float64{1, 0, -0.5, 0}, 5e5, 5e4},
+		{"known by heart", []float64{-1, -1, -1, -1}, []float64{0.2, -0.1, 0.1, -0.2}, []float64{0, 0, 0, 0}, 5e5, 5e4},
+		{"wider than they look", []float64{1, -1, -1, -1}, []float64{2, 0, 0.1, -0.1}, []float64{2, 0, 0, 0}, 5e5, 5e4},
+		{"denied", []float64{1, 0, 0, 0}, []float64{0.2, 0, 0, -0.2}, []float64{0, 0, 0, 0}, 5e5, 5e4},
+		{"too few to tell", []float64{1, 0, 0, 0}, []float64{1, 0, 0, 0}, []float64{0, 0, 0, 0}, 5e3, 5e2},
 	} {
-		if got, gain := deviation(c.v, c.rows, c.held); got != c.want || gain < 0 || (gain > 0) != (got != 1) {
-			t.Errorf("%s: scale %v, gain %v, want scale %v", c.name, got, gain, c.want)
+		log := func(x []float64) (y []float64) {
+			for _, v := range x {
+				y = append(y, math.Log1p(v/100))
+			}
+			return y
+		}
+		got, gain := deviations(log(c.left), log(c.held), c.rows, c.heldRows)
+		changed := false
+		for j, v := range got {
+			changed = changed || v != 1
+			if math.Abs(v-1-c.want[j]/100) > 0.0002 || c.want[j] == 0 && v != 1 {
+				t.Errorf("%s: deviations %v, want %v %% beside 1", c.name, got, c.want)
+				break
+			}
+		}
+		if gain < 0 || (gain > 0) != changed {
+			t.Errorf("%s: gain %v", c.name, gain)
 		}
 	}
 }

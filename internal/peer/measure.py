@@ -13,6 +13,14 @@ BARS = {"r1": ("R1, ten variables of one photon", 0.507, "0.5028 ± 0.0021"), "r
         "oneflow": ("one-flow toy, 300 k per side", 0.507, "-")}
 
 
+def train(a, conf, folder, *extra):
+    """the text and the seconds of a training; with --keep, one that is done ends at once, as its last checkpoint is there"""
+    model = os.path.join(folder, "model.hmm")
+    if a.keep and os.path.exists(model):
+        os.remove(model)
+    return run(a.bin, "morph", "train", "-c", conf, "--out", folder, *([] if a.keep else ["--force"]), *extra)
+
+
 def run(*cmd):
     print("+", " ".join(cmd), flush=True)
     start = time.time()
@@ -70,11 +78,9 @@ def diphoton(a):
     folder = os.path.join(a.work, "diphoton-run")
     extra = ["--set", f"inputs.simulation[0].files=[{files[0]}]", "--set", f"inputs.data[0].files=[{files[1]}]"]
     model = os.path.join(folder, "model.hmm")
-    wall = 0
-    if not (a.keep and os.path.exists(model)):
-        _, wall = run(a.bin, "morph", "train", "-c", "docs/configs/diphoton.yaml", "--out", folder, "--force", *extra)
+    _, wall = train(a, "docs/configs/diphoton.yaml", folder, *extra)
     r, verdict = report(a, model, folder, "--reference", files[2])
-    out = ["", "## Built-in diphoton pair", "", f"`samples diphoton`, 930 k events a side, seed 7 (the method was developed on seeds 2 and 5), pT of both photons morphed; {f'{wall:.0f} s in all' if wall else 'trained before'}. Targets: {verdict}.", "",
+    out = ["", "## Built-in diphoton pair", "", f"`samples diphoton`, 930 k events a side, seed 7 (the method was developed on seeds 2 and 5), pT of both photons morphed; {'trained before' if a.keep else f'{wall:.0f} s in all'}. Targets: {verdict}.", "",
            "| quantity | before | after | floor | perfect morph | p |", "|---|---|---|---|---|---|"]
     g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
     for k, q in r.items():
@@ -159,13 +165,12 @@ def photons(a):
     """every photon of the shared NanoAOD-like sample by one model, leading and subleading judged apart"""
     folder, data = os.path.join(a.work, "photons"), os.path.join(a.shared, "data", "diphoton")
     sim, dat, out = os.path.join(data, "nano-simulation.root"), os.path.join(data, "nano-data.root"), os.path.join(folder, "morphed.root")
-    model, wall = os.path.join(folder, "model.hmm"), 0
-    if not (a.keep and os.path.exists(model)):
-        _, wall = run(a.bin, "morph", "train", "-c", "docs/configs/nano-photons.yaml", "--out", folder, "--force")
+    model = os.path.join(folder, "model.hmm")
+    _, wall = train(a, "docs/configs/nano-photons.yaml", folder)
     run(a.bin, "morph", "apply", "-m", model, "-o", out, "--force", sim)
     text, _ = run(sys.executable, "internal/peer/judge_photons.py", out, sim, dat, "--shared", a.shared)
     print(text, flush=True)
-    rows = ["", "## Photon rows", "", f"Every photon of the shared NanoAOD-like sample morphed by one model (docs/configs/nano-photons.yaml{f', {wall:.0f} s in all' if wall else ''}), ten variables; leading and subleading photon of "
+    rows = ["", "## Photon rows", "", f"Every photon of the shared NanoAOD-like sample morphed by one model (docs/configs/nano-photons.yaml{'' if a.keep else f', {wall:.0f} s in all'}), ten variables; leading and subleading photon of "
             f"the selected pairs judged apart (internal/peer/judge_photons.py). uproot reads: {text.splitlines()[0]}.", "",
             "| photon | before | after | floor | conditions alone | bar |", "|---|---|---|---|---|---|"]
     for name in ("leading", "subleading"):
@@ -187,9 +192,7 @@ def measure(task, seed, a):
     if task == "oneflow":
         sim, dat, extra = oneflow(a)
     model = os.path.join(folder, "model.hmm")
-    if a.keep and os.path.exists(model):
-        os.remove(model) # the last checkpoint is kept: a training that is done ends at once
-    log, wall = run(a.bin, "morph", "train", "-c", conf, "--out", folder, *([] if a.keep else ["--force"]), "--set", f"seed={seed}", *extra)
+    log, wall = train(a, conf, folder, "--set", f"seed={seed}", *extra)
     out = os.path.join(folder, "morphed.root")
     run(a.bin, "morph", "apply", "-m", model, "-o", out, "--force", sim)
     if task == "oneflow":
