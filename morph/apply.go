@@ -175,7 +175,6 @@ func (m *Model) sampleOf(files []string, label string) (physics.Sample, error) {
 }
 
 func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOptions, movers []*mover) (*Applied, error) {
-	read := rootio.Options{Guard: o.Guard}
 	sample, err := m.sampleOf(in, o.Label)
 	if err != nil {
 		return nil, err
@@ -184,14 +183,13 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	if tree == "" {
 		tree = sample.Tree
 	}
-	chain, err := rootio.Open(ctx, in, tree, read)
+	chain, err := rootio.Open(ctx, in, tree, rootio.Options{Guard: o.Guard})
 	if err != nil {
 		return nil, err
 	}
-	branches, tree := chain.Branches(), chain.Tree
-	entries := chain.Entries()
-	chain.Close()
-	a := &applier{m: m, sample: sample, scale: 1, movers: make(chan *mover, len(movers)), res: &Applied{Path: path, Tree: tree}, exprs: map[string]*physics.Expr{}}
+	defer chain.Close()
+	branches := chain.Branches()
+	a := &applier{m: m, sample: sample, scale: 1, movers: make(chan *mover, len(movers)), res: &Applied{Path: path, Tree: chain.Tree}, exprs: map[string]*physics.Expr{}}
 	for _, mov := range movers {
 		a.movers <- mov
 	}
@@ -215,7 +213,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 		suffix = m.cfg.Output.Suffix
 	}
 	a.define = cfg.define(a.lay.kinds)
-	if err := a.sane(ctx, in, tree, branches, read); err != nil {
+	if err := a.sane(ctx, chain); err != nil {
 		return nil, err
 	}
 	add, err := a.plan(branches, suffix)
@@ -228,8 +226,9 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 			need = append(need, t.source)
 		}
 	}
-	opt := rootio.CopyOptions{Read: read, Progress: o.Progress, Fills: len(movers)}
+	opt := rootio.CopyOptions{Progress: o.Progress, Fills: len(movers)}
 	if o.Shards > 0 {
+		entries := chain.Entries()
 		opt.Lo, opt.Hi = entries*int64(o.Shard-1)/int64(o.Shards), entries*int64(o.Shard)/int64(o.Shards)
 		if opt.Lo == opt.Hi {
 			opt.Lo, opt.Hi = entries, entries // none: an end of 0 would be all
@@ -237,9 +236,9 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 		opt.Bare = o.Shard > 1 // other trees belong to the sample as a whole: the first shard has them
 	}
 	if o.Friend || m.cfg.Output.Friend {
-		a.res.Report, err = rootio.Friend(ctx, in, tree, path, m.cfg.ID, add, a.fill, need, opt)
+		a.res.Report, err = chain.Friend(ctx, path, m.cfg.ID, add, a.fill, need, opt)
 	} else {
-		a.res.Report, err = rootio.CopyWith(ctx, in, tree, path, add, a.fill, need, opt)
+		a.res.Report, err = chain.Copy(ctx, path, add, a.fill, need, opt)
 	}
 	if err != nil {
 		return nil, err

@@ -19,16 +19,16 @@ const (
 
 // sane looks at the beginning of the files that are to be morphed: columns in another unit, as MeV against GeV, or with no row where the training had any, are an
 // error that matches ErrColumns. Where the selection leaves nothing, as it does in another unit, the rows before its last cuts are looked at.
-func (a *applier) sane(ctx context.Context, files []string, tree string, branches []rootio.Branch, read rootio.Options) error {
+func (a *applier) sane(ctx context.Context, chain *rootio.Chain) error {
 	sample := a.sample
 	all := len(sample.Select)
 	for cuts := all; cuts >= 0; cuts-- {
 		sample.Select = sample.Select[:cuts]
-		prog, err := physics.Prepare(branches, sample, a.lay.columns)
+		prog, err := physics.Prepare(chain.Branches(), sample, a.lay.columns)
 		if err != nil {
 			return err
 		}
-		t, err := beginning(ctx, prog, files, tree, read)
+		t, err := beginning(ctx, prog, chain)
 		if err != nil {
 			if cuts < all {
 				return nil // what needs a cut can't be computed without it; morphing will say what is wrong with the rest
@@ -36,21 +36,16 @@ func (a *applier) sane(ctx context.Context, files []string, tree string, branche
 			return err
 		}
 		if t.Len() >= saneRows || cuts == all && t.Len() > 0 {
-			return a.compare(t, files[0], cuts == all)
+			return a.compare(t, chain.Files[0].Path, cuts == all)
 		}
 	}
 	return nil
 }
 
-// beginning reads the rows of the first entries.
-func beginning(ctx context.Context, prog *physics.Program, files []string, tree string, read rootio.Options) (*physics.Table, error) {
-	chain, err := rootio.Open(ctx, files[:1], tree, read)
-	if err != nil {
-		return nil, err
-	}
-	defer chain.Close()
+// beginning reads the rows of the first entries of the first file.
+func beginning(ctx context.Context, prog *physics.Program, chain *rootio.Chain) (*physics.Table, error) {
 	out := physics.NewTable(0)
-	err = chain.Read(ctx, prog.Branches(), 0, min(chain.Entries(), saneEntries), func(b *rootio.Batch) error {
+	err := chain.Read(ctx, prog.Branches(), 0, min(chain.Files[0].Entries, saneEntries), func(b *rootio.Batch) error {
 		t, _, err := prog.Run(b)
 		if err != nil || t.Len() == 0 {
 			return err

@@ -83,13 +83,13 @@ func BenchmarkCopy20(b *testing.B) {
 		add = append(add, WriteColumn{Name: name + "_morphed", Kind: Kind{Elem: Float32}})
 	}
 	for b.Loop() {
-		_, err := CopyWith(context.Background(), []string{path}, "", out, add, func(b *Batch) (map[string]*Values, error) {
+		_, err := copyFiles(context.Background(), []string{path}, "", out, add, func(b *Batch) (map[string]*Values, error) {
 			m := map[string]*Values{}
 			for _, name := range names[:5] {
 				m[name+"_morphed"] = b.Cols[name]
 			}
 			return m, nil
-		}, nil, CopyOptions{Read: Options{Guard: true}})
+		}, Options{Guard: true})
 		if err != nil {
 			b.Fatal(err)
 		}

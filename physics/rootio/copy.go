@@ -14,7 +14,6 @@ import (
 
 // CopyOptions say how a tree is copied. The zero value copies everything.
 type CopyOptions struct {
-	Read   Options
 	Write  WriteOptions
 	Lo, Hi int64 // rows of the chain; Hi 0 is all
 	// Only lists the branches to keep, nil keeps all that can be. It may name none: []string{}.
@@ -45,26 +44,6 @@ type CopyReport struct {
 // Fill computes the new columns of a batch, which has the kept and the needed branches. It must return every added column, and be safe for
 // as many calls at a time as CopyOptions.Fills says.
 type Fill func(*Batch) (map[string]*Values, error)
-
-// CopyWith writes one file with a tree that has the rows of all inputs in order, with their branches and new ones; other trees
-// are concatenated, histograms added, texts kept. need lists further branches that fill wants. Memory does not grow with the
-// number of rows: reading, fill and writing run side by side, a few batches apart, and the writer gets the batches in order.
-func CopyWith(ctx context.Context, in []string, tree, out string, add []WriteColumn, fill Fill, need []string, opt CopyOptions) (CopyReport, error) {
-	c, err := Open(ctx, in, tree, opt.Read)
-	if err != nil {
-		return CopyReport{}, err
-	}
-	defer c.Close()
-	return c.Copy(ctx, out, add, fill, need, opt)
-}
-
-// Friend writes a file whose tree has the same rows as the inputs, in the same order, but only the branches ids and the new
-// ones: for TTree::AddFriend.
-func Friend(ctx context.Context, in []string, tree, out string, ids []string, add []WriteColumn, fill Fill, need []string, opt CopyOptions) (CopyReport, error) {
-	opt.Bare = true
-	opt.Only = append([]string{}, ids...)
-	return CopyWith(ctx, in, tree, out, add, fill, need, opt)
-}
 
 // plan finds the branches that a copy keeps.
 func (c *Chain) plan(only []string) (keep []WriteColumn, rep CopyReport, err error) {
@@ -125,7 +104,17 @@ func (c *Chain) plan(only []string) (keep []WriteColumn, rep CopyReport, err err
 	return keep, rep, nil
 }
 
-// Copy is CopyWith for a chain that is open already.
+// Friend writes a file whose tree has the same rows as the inputs, in the same order, but only the branches ids and the new
+// ones: for TTree::AddFriend.
+func (c *Chain) Friend(ctx context.Context, out string, ids []string, add []WriteColumn, fill Fill, need []string, opt CopyOptions) (CopyReport, error) {
+	opt.Bare = true
+	opt.Only = append([]string{}, ids...)
+	return c.Copy(ctx, out, add, fill, need, opt)
+}
+
+// Copy writes one file with a tree that has the rows of all inputs in order, with their branches and new ones; other trees
+// are concatenated, histograms added, texts kept. need lists further branches that fill wants. Memory does not grow with the
+// number of rows: reading, fill and writing run side by side, a few batches apart, and the writer gets the batches in order.
 func (c *Chain) Copy(ctx context.Context, out string, add []WriteColumn, fill Fill, need []string, opt CopyOptions) (rep CopyReport, err error) {
 	for _, f := range c.Files {
 		a, err1 := os.Stat(f.Path)
@@ -196,7 +185,7 @@ func (c *Chain) Copy(ctx context.Context, out string, add []WriteColumn, fill Fi
 		return rep, err
 	}
 	if !opt.Bare {
-		if err := c.rest(ctx, w, &rep, opt); err != nil {
+		if err := c.rest(ctx, w, &rep); err != nil {
 			return rep, err
 		}
 	}
@@ -265,7 +254,7 @@ func (c *Chain) stream(ctx context.Context, names []string, lo, hi int64, works 
 }
 
 // rest copies the other trees, histograms and texts of the inputs.
-func (c *Chain) rest(ctx context.Context, w *File, rep *CopyReport, opt CopyOptions) error {
+func (c *Chain) rest(ctx context.Context, w *File, rep *CopyReport) error {
 	trees := map[string][]string{} // path → files
 	var order []string
 	objs := map[string]root.Object{}
@@ -320,7 +309,7 @@ func (c *Chain) rest(ctx context.Context, w *File, rep *CopyReport, opt CopyOpti
 		if failed[path] != "" || w.names[path] {
 			continue
 		}
-		if err := copyTree(ctx, w, trees[path], path, opt, rep); err != nil {
+		if err := copyTree(ctx, w, trees[path], path, c.opt, rep); err != nil {
 			return err
 		}
 	}
@@ -341,8 +330,8 @@ func (c *Chain) rest(ctx context.Context, w *File, rep *CopyReport, opt CopyOpti
 }
 
 // copyTree copies a tree as it is.
-func copyTree(ctx context.Context, w *File, files []string, path string, opt CopyOptions, rep *CopyReport) error {
-	c, err := Open(ctx, files, path, opt.Read)
+func copyTree(ctx context.Context, w *File, files []string, path string, read Options, rep *CopyReport) error {
+	c, err := Open(ctx, files, path, read)
 	if err != nil {
 		return err
 	}

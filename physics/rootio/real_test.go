@@ -144,8 +144,8 @@ func TestCopyReal(t *testing.T) {
 			t.Parallel()
 			in := testdata.Shared(t, c.file)
 			out := filepath.Join(t.TempDir(), "out.root")
-			opt := CopyOptions{Read: Options{Guard: c.guard}}
-			chain, err := Open(ctx, []string{in}, c.tree, opt.Read)
+			var opt CopyOptions
+			chain, err := Open(ctx, []string{in}, c.tree, Options{Guard: c.guard})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,9 +235,9 @@ func TestCopyRandom(t *testing.T) {
 		files = append(files, path)
 	}
 	out := filepath.Join(dir, "out.root")
-	rep, err := CopyWith(context.Background(), files, "", out, []WriteColumn{{Name: "new", Kind: Kind{Elem: Float32}}}, func(b *Batch) (map[string]*Values, error) {
+	rep, err := copyFiles(context.Background(), files, "", out, []WriteColumn{{Name: "new", Kind: Kind{Elem: Float32}}}, func(b *Batch) (map[string]*Values, error) {
 		return map[string]*Values{"new": Float64s(make([]float64, b.N))}, nil // of another width: it is converted
-	}, nil, CopyOptions{Read: guardedOpt})
+	}, guardedOpt)
 	if err != nil || len(rep.Lost) != 0 || rep.Entries != 1300 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -281,7 +281,7 @@ func TestCopyObjects(t *testing.T) {
 		files = append(files, path)
 	}
 	out := filepath.Join(dir, "out.root")
-	rep, err := CopyWith(context.Background(), files, "events", out, nil, nil, nil, CopyOptions{Read: guardedOpt})
+	rep, err := copyFiles(context.Background(), files, "events", out, nil, nil, guardedOpt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,18 +366,18 @@ func TestCopyRefuses(t *testing.T) {
 	ctx := context.Background()
 	none := func(*Batch) (map[string]*Values, error) { return nil, nil }
 	add := []WriteColumn{{Name: "float32", Kind: Kind{Elem: Float32}}}
-	if _, err := CopyWith(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, none, nil, CopyOptions{}); !errors.Is(err, ErrExists) {
+	if _, err := copyFiles(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, none, Options{}); !errors.Is(err, ErrExists) {
 		t.Errorf("a name that is there: %v", err)
 	}
-	if _, err := CopyWith(ctx, []string{path}, "", path, nil, none, nil, CopyOptions{}); err == nil || !strings.Contains(err.Error(), "one of the inputs") {
+	if _, err := copyFiles(ctx, []string{path}, "", path, nil, none, Options{}); err == nil || !strings.Contains(err.Error(), "one of the inputs") {
 		t.Errorf("onto itself: %v", err)
 	}
 	add[0].Name = "new"
-	if _, err := CopyWith(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, none, nil, CopyOptions{}); err == nil || !strings.Contains(err.Error(), "has no values") {
+	if _, err := copyFiles(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, none, Options{}); err == nil || !strings.Contains(err.Error(), "has no values") {
 		t.Errorf("no values: %v", err)
 	}
 	boom := errors.New("boom")
-	if _, err := CopyWith(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, func(*Batch) (map[string]*Values, error) { return nil, boom }, nil, CopyOptions{Read: guardedOpt}); !errors.Is(err, boom) {
+	if _, err := copyFiles(ctx, []string{path}, "", filepath.Join(dir, "b.root"), add, func(*Batch) (map[string]*Values, error) { return nil, boom }, guardedOpt); !errors.Is(err, boom) {
 		t.Errorf("failing fill: %v", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
@@ -391,7 +391,12 @@ func TestFriend(t *testing.T) {
 	cols, b := testTree(50, 1)
 	writeTree(t, path, WriteOptions{}, cols, b)
 	add := []WriteColumn{{Name: "arr_float32_morphed", Kind: Kind{Elem: Float32, Form: Counted, Len: 1}, Counter: "n"}}
-	rep, err := Friend(context.Background(), []string{path}, "", out, []string{"uint64"}, add, func(b *Batch) (map[string]*Values, error) {
+	chain, err := Open(context.Background(), []string{path}, "", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chain.Close()
+	rep, err := chain.Friend(context.Background(), out, []string{"uint64"}, add, func(b *Batch) (map[string]*Values, error) {
 		return map[string]*Values{"arr_float32_morphed": b.Cols["arr_float32"]}, nil
 	}, []string{"arr_float32"}, CopyOptions{Lo: 10, Hi: 30})
 	if err != nil {
@@ -433,7 +438,7 @@ func TestUnequalFiles(t *testing.T) {
 	if err := c.Read(ctx, []string{"s"}, 0, -1, nil); !errors.Is(err, ErrMismatch) {
 		t.Errorf("%v", err)
 	}
-	rep, err := CopyWith(ctx, []string{a, b}, "", filepath.Join(dir, "c.root"), nil, nil, nil, CopyOptions{})
+	rep, err := copyFiles(ctx, []string{a, b}, "", filepath.Join(dir, "c.root"), nil, nil, Options{})
 	if err != nil || len(rep.Lost) != 2 || fmt.Sprint(rep.Kept) != "[x]" {
 		t.Errorf("%+v %v", rep, err)
 	}
