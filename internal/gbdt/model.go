@@ -86,8 +86,8 @@ func (m *Model) Gain() []float64 {
 	return out
 }
 
-// predictRows is how many rows are walked through one tree before the next: their bins stay in the first-level cache.
-const predictRows = 256
+// blockRows is how many rows go through one tree before the next.
+const blockRows = 8192
 
 // Margin writes the model's output for each row of cols ([feature][row]) to out: log-odds for Logistic, the mean for
 // Squared. NaN counts as missing. It panics if the number of columns or rows disagrees. threads 0 means GOMAXPROCS.
@@ -104,34 +104,36 @@ func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 	for f := range keys {
 		keys[f] = orderedAll(m.cuts[f])
 	}
-	par.For(threads, len(out), 16*predictRows, func(_, lo, hi int) {
-		buf := make([]uint8, len(cols)*predictRows)
-		for lo < hi {
-			n := min(predictRows, hi-lo)
-			for f, c := range cols {
-				cuts, b := keys[f], buf[f*predictRows:(f+1)*predictRows]
-				for i, x := range c[lo : lo+n] {
-					b[i] = find(cuts, x)
-				}
+	par.For(threads, len(out), blockRows, func(_, lo, hi int) {
+		buf := make([]uint8, len(cols)*blockRows)
+		for f, c := range cols {
+			cuts, b := keys[f], buf[f*blockRows:]
+			for i, x := range c[lo:hi] {
+				b[i] = find(cuts, x)
 			}
-			sums := out[lo : lo+n]
-			for i := range sums {
-				sums[i] = m.base
+		}
+		sums := out[lo:hi]
+		for i := range sums {
+			sums[i] = m.base
+		}
+		l := lookup{left: make([]uint16, hi-lo)}
+		for i := range m.trees {
+			t := &m.trees[i]
+			if len(sums) >= lookupRows && l.set(t) {
+				l.add(sums, buf)
+			} else {
+				t.add(sums, buf)
 			}
-			for i := range m.trees {
-				m.trees[i].add(sums, buf)
-			}
-			lo += n
 		}
 	})
 }
 
-// add walks all rows through the tree; bin of feature f and row r is buf[f*predictRows+r].
+// add walks all rows through the tree; bin of feature f and row r is buf[f*blockRows+r].
 func (t *tree) add(sums []float64, buf []uint8) {
 	nodes, value := t.nodes, t.value
 	step := func(k int32, r int) int32 {
 		n := nodes[k]
-		return n.left() + n.right(buf[n.feat()*predictRows+r])
+		return n.left() + n.right(buf[n.feat()*blockRows+r])
 	}
 	r := 0
 	for ; r+4 <= len(sums); r += 4 { // four walks at a time hide each other's latency
