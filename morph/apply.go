@@ -197,7 +197,7 @@ func (m *Model) applyTo(ctx context.Context, in []string, path string, o ApplyOp
 	cfg.Split.Train, cfg.Validation.Slices = "", nil
 	a.lay, err = cfg.lay(branches, sample)
 	if err == nil {
-		a.prog, err = physics.Prepare(branches, sample, a.lay.columns)
+		a.prog, err = physics.Prepare(branches, sample, a.lay.morphColumns())
 	}
 	if err != nil {
 		if errors.Is(err, rootio.ErrColumns) || errors.Is(err, physics.ErrExpr) {

@@ -155,6 +155,17 @@ func (c *Config) lay(branches []rootio.Branch, s physics.Sample) (*layout, error
 	return l, nil
 }
 
+// morphColumns are the columns that a morph needs: observables are computed from morphed values only.
+func (l *layout) morphColumns() []physics.Column {
+	inputs := map[string]bool{}
+	for _, o := range l.observables {
+		for _, c := range o.columns() {
+			inputs[c.Name] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(l.columns), func(c physics.Column) bool { return c.Role == physics.Observable && !inputs[c.Name] })
+}
+
 // expr is the expression of a column.
 func (l *layout) expr(name string) string {
 	for _, c := range l.columns {
