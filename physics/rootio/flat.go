@@ -26,10 +26,14 @@ type flat struct {
 	first []int64 // row of each, then the number of rows
 
 	loaded   int    // basket in values, -1: none
-	values   []byte // little-endian
-	record   []byte
+	values   []byte // little-endian, the first so many
+	have     int
 	gathered []byte
+
+	record   []byte
+	blocks   []byte // of record, not begun
 	block    bytes.Reader
+	left     int // of what the block gives
 	inflater io.ReadCloser
 }
 
@@ -103,6 +107,9 @@ func (c *flat) read(lo, hi int64) (*Values, error) {
 			}
 		}
 		end := min(hi, c.first[i+1])
+		if err := c.inflate(int((end - c.first[i]) * width)); err != nil {
+			return nil, err
+		}
 		part := c.values[(at-c.first[i])*width : (end-c.first[i])*width]
 		if at == lo && end == hi {
 			raw = part
@@ -117,7 +124,7 @@ func (c *flat) read(lo, hi int64) (*Values, error) {
 	return v, nil
 }
 
-// load reads a basket.
+// load reads a basket; what is packed by zlib is left to inflate.
 func (c *flat) load(i int) error {
 	c.loaded = -1
 	c.record = rbytes.ResizeU8(c.record, int(c.size[i]))
@@ -139,50 +146,57 @@ func (c *flat) load(i int) error {
 	if int64(*rows) != n || len(*offsets) > 0 || int64(key.ObjLen()) != n*int64(width) || int(key.KeyLen()) > len(c.record) {
 		return errNotFlat
 	}
-	c.values = rbytes.ResizeU8(c.values, int(key.ObjLen()))
-	packed := c.record[key.KeyLen():]
-	var err error
+	c.values, c.have = rbytes.ResizeU8(c.values, int(key.ObjLen())), 0
+	c.blocks, c.left = c.record[key.KeyLen():], 0
 	switch {
-	case len(packed) == len(c.values):
-		copy(c.values, packed)
-	case bytes.HasPrefix(packed, []byte("ZL")):
-		err = c.inflate(c.values, packed)
-	default:
+	case len(c.blocks) == len(c.values):
+		c.have = copy(c.values, c.blocks)
+	case !bytes.HasPrefix(c.blocks, []byte("ZL")):
 		key.SetFile(c.f)
-		_, err = key.Load(c.values)
+		if _, err := key.Load(c.values); err != nil {
+			return err
+		}
+		c.have = len(c.values)
 	}
-	if err != nil {
-		return err
-	}
-	toLittleEndian(c.values, width)
+	toLittleEndian(c.values[:c.have], width)
 	c.loaded = i
 	return nil
 }
 
-// inflate decompresses the blocks of a basket.
-func (c *flat) inflate(dst, src []byte) (err error) {
-	for len(dst) > 0 {
-		if len(src) < 9 || string(src[:2]) != "ZL" {
-			return errNotFlat
+// inflate goes on with a basket until it has the first n bytes of its values.
+func (c *flat) inflate(n int) (err error) {
+	start := c.have
+	for c.have < n {
+		if c.left == 0 {
+			b := c.blocks
+			if len(b) < 9 || string(b[:2]) != "ZL" {
+				return errNotFlat
+			}
+			packed := int(b[3]) | int(b[4])<<8 | int(b[5])<<16
+			c.left = int(b[6]) | int(b[7])<<8 | int(b[8])<<16
+			if packed > len(b)-9 || c.left > len(c.values)-c.have || c.left == 0 {
+				return errNotFlat
+			}
+			c.block.Reset(b[9 : 9+packed])
+			c.blocks = b[9+packed:]
+			if c.inflater == nil {
+				c.inflater, err = zlib.NewReader(&c.block)
+			} else {
+				err = c.inflater.(zlib.Resetter).Reset(&c.block, nil)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		packed, n := int(src[3])|int(src[4])<<8|int(src[5])<<16, int(src[6])|int(src[7])<<8|int(src[8])<<16
-		src = src[9:]
-		if packed > len(src) || n > len(dst) || n == 0 {
-			return errNotFlat
-		}
-		c.block.Reset(src[:packed])
-		if c.inflater == nil {
-			c.inflater, err = zlib.NewReader(&c.block)
-		} else {
-			err = c.inflater.(zlib.Resetter).Reset(&c.block, nil)
-		}
-		if err != nil {
+		k := min(c.left, n-c.have)
+		if _, err := io.ReadFull(c.inflater, c.values[c.have:c.have+k]); err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(c.inflater, dst[:n]); err != nil {
-			return err
-		}
-		dst, src = dst[n:], src[packed:]
+		c.have += k
+		c.left -= k
+	}
+	if start < n {
+		toLittleEndian(c.values[start:n], c.kind.Elem.Size())
 	}
 	return nil
 }
