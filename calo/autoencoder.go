@@ -2,7 +2,6 @@ package calo
 
 import (
 	"fmt"
-	"math"
 
 	"hepmorph/calo/geometry"
 	"hepmorph/internal/ad"
@@ -17,7 +16,7 @@ type LatentSettings struct {
 	Channels int     // default 16
 	Blocks   int     // residual convolutions of encoder and of decoder, over neighbouring cells; default 1
 	Features int     // numbers of a cell; default 2
-	KL       float64 // weight of the divergence from normal numbers; default 1e-5
+	KL       float64 // weight of the divergence from normal numbers, 1 is that of a likelihood; default 0.01
 	Steps    int     // of its training; or a fifth of the budget
 	Batch    int     // default 128
 	Rate     float64 // default 5e-3
@@ -36,7 +35,7 @@ func (s *LatentSettings) resolve() {
 		}
 	}
 	if s.KL == 0 {
-		s.KL = 1e-5
+		s.KL = 0.01
 	}
 	if s.Rate == 0 {
 		s.Rate = 5e-3
@@ -58,36 +57,41 @@ func (s *LatentSettings) check(g *geometry.Geometry) error {
 	return nil
 }
 
-// autoencoder is a variational autoencoder (arXiv:1312.6114) of the shares that voxels have in their layer's energy. A convolution whose kernel is
-// its stride makes cells of voxels; residual 3×3×3 convolutions, closed around the axis, look at neighbouring cells; both sides know the
-// condition of the shape network, and where a cell is.
+// autoencoder is a variational autoencoder (arXiv:1312.6114) of a codec's numbers of the voxels, which are about normal: its decoder says a mean and a
+// deviation for each number. A convolution whose kernel is its stride makes cells of voxels; residual 3×3×3 convolutions, closed around the
+// axis, look at neighbouring cells; both sides know the condition of the shape network, the numbers of a cell's own layers, and where it is.
 type autoencoder[T kernel.Float] struct {
 	LatentSettings
 	ps         *ad.Params[T]
 	grid       [3]int    // cells along layer, sector and ring
 	place      []int32   // voxel of each number of each cell
 	neighbours [][]int32 // cells around each cell
+	slab       [][]int32 // the one slab, of Stride[0] layers, of each cell
 	condition  int
+	given      int // numbers of a slab's layers
 	enc, dec   coderNet
 }
 
 // A coderNet is one side.
 type coderNet struct {
-	in, out   dense
-	positions *ad.Param
-	c1, c2    dense
-	blocks    []dense
+	in, out                dense
+	positions              *ad.Param
+	condition, slab, given dense // what is given to the cells of a slab
+	blocks                 []dense
 }
 
-// conditionWidth is the number of hidden units between the condition and what a side adds to its cells.
-const conditionWidth = 100
+// givenWidth is the number of hidden units between condition and cells.
+const givenWidth = 100
 
-func newAutoencoder[T kernel.Float](ps *ad.Params[T], s LatentSettings, g *geometry.Geometry, condition int, seed uint64) (*autoencoder[T], error) {
+func newAutoencoder[T kernel.Float](ps *ad.Params[T], s LatentSettings, g *geometry.Geometry, d Dims, seed uint64) (*autoencoder[T], error) {
 	if err := s.check(g); err != nil {
 		return nil, err
 	}
 	layers, alpha, rings, _ := g.Uniform()
-	n := &autoencoder[T]{LatentSettings: s, ps: ps, condition: condition, grid: [3]int{layers / s.Stride[0], alpha / s.Stride[1], rings / s.Stride[2]}}
+	if d.Shape != g.Voxels() {
+		return nil, fmt.Errorf("an autoencoder needs one number a voxel, not %d for %d", d.Shape, g.Voxels())
+	}
+	n := &autoencoder[T]{LatentSettings: s, ps: ps, condition: d.ShapeCondition, given: s.Stride[0] * d.Layer, grid: [3]int{layers / s.Stride[0], alpha / s.Stride[1], rings / s.Stride[2]}}
 	n.eachCell(func(l, a, r int) {
 		for i := range s.Stride[0] {
 			for j := range s.Stride[1] {
@@ -108,20 +112,23 @@ func newAutoencoder[T kernel.Float](ps *ad.Params[T], s LatentSettings, g *geome
 				}
 			}
 		}
-		n.neighbours = append(n.neighbours, around)
+		n.neighbours, n.slab = append(n.neighbours, around), append(n.slab, []int32{int32(l)})
 	})
 	m := maker[T]{ps, seed}
 	side := func(name string, in, out int) coderNet {
 		c := coderNet{in: m.dense(name+".in", s.Channels, in), out: m.dense(name+".out", out, s.Channels), positions: ps.Matrix(name+".positions", n.cells(), s.Channels),
-			c1: m.dense(name+".condition.0", conditionWidth, condition), c2: m.dense(name+".condition.1", s.Channels, conditionWidth)}
+			condition: m.dense(name+".condition", givenWidth, n.condition), given: m.dense(name+".given", s.Channels, givenWidth)}
+		if n.given > 0 {
+			c.slab = m.dense(name+".slab", givenWidth, n.given)
+		}
 		ps.Normal(c.positions, 0.1, seed)
 		for i := range s.Blocks {
 			c.blocks = append(c.blocks, m.dense(fmt.Sprintf("%s.block%d", name, i), s.Channels, len(n.neighbours[0])*s.Channels))
 		}
 		return c
 	}
-	n.enc, n.dec = side("encoder", n.voxels(), 2*s.Features), side("decoder", s.Features, n.voxels())
-	ps.Constant(n.dec.out.b, -math.Log(float64(alpha*rings))) // about the mean share
+	n.enc, n.dec = side("encoder", n.voxels(), 2*s.Features), side("decoder", s.Features, 2*n.voxels())
+	ps.Constant(n.dec.out.w, 0) // normal numbers that say nothing of each other
 	return n, nil
 }
 
@@ -139,45 +146,50 @@ func (n *autoencoder[T]) eachCell(f func(l, a, r int)) {
 	}
 }
 
-func (n *autoencoder[T]) record(p *ad.Program[T], c coderNet, x, condition ad.Tensor) ad.Tensor {
+// A known is what both sides are given: the condition, and the numbers of the layers of each slab, unless there are none.
+type known struct{ condition, slabs ad.Tensor }
+
+func (n *autoencoder[T]) inputs(p *ad.Program[T]) known {
+	k := known{condition: p.Input(n.condition)}
+	if n.given > 0 {
+		k.slabs = p.InputRows(n.given, n.grid[0])
+	}
+	return k
+}
+
+func (n *autoencoder[T]) record(p *ad.Program[T], c coderNet, x ad.Tensor, k known) (first, second ad.Part) {
 	linear := func(d dense, x ad.Tensor) ad.Tensor { return p.Linear(x, d.w, d.b) }
-	given := p.Expand(linear(c.c2, p.LinearReLU(condition, c.c1.w, c.c1.b)), n.cells())
+	given := p.Expand(linear(c.condition, k.condition), n.grid[0])
+	if n.given > 0 {
+		given = p.Sum2(given, linear(c.slab, k.slabs))
+	}
+	given = p.Neighbours(linear(c.given, p.Activate(ad.SiLU, given)), n.slab)
 	h := p.Activate(ad.SiLU, p.Sum2(p.AddTable(linear(c.in, x), c.positions), given))
 	for _, b := range c.blocks {
 		h = p.Sum2(h, p.Activate(ad.SiLU, linear(b, p.Neighbours(h, n.neighbours))))
 	}
-	return linear(c.out, h)
+	out := linear(c.out, h)
+	return out.Part(0, out.Width/2), out.Part(out.Width/2, out.Width)
 }
 
-// encode records means and logarithms of variances of the cells' numbers from the shares of their voxels.
-func (n *autoencoder[T]) encode(p *ad.Program[T], shares, condition ad.Tensor) (mean, logvar ad.Part) {
-	out := n.record(p, n.enc, shares, condition)
-	return out.Part(0, n.Features), out.Part(n.Features, 2*n.Features)
+// encode records means and logarithms of variances of the cells' numbers from those of their voxels.
+func (n *autoencoder[T]) encode(p *ad.Program[T], voxels ad.Tensor, k known) (mean, logvar ad.Part) {
+	return n.record(p, n.enc, voxels, k)
 }
 
-// decode records the logits of the shares.
-func (n *autoencoder[T]) decode(p *ad.Program[T], z, condition ad.Tensor) ad.Tensor {
-	return n.record(p, n.dec, z, condition)
+// decode records means and logarithms of variances of the voxels' numbers.
+func (n *autoencoder[T]) decode(p *ad.Program[T], z ad.Tensor, k known) (mean, logvar ad.Part) {
+	return n.record(p, n.dec, z, k)
 }
 
-// loss records the mean cross entropy of the shares and KL times the divergence. Inputs: shares; condition; noise; weights of the voxels and
-// of the cells.
+// loss records how unlikely the voxels' numbers are to the decoder, and KL times the divergence of the cells' from normal ones. Inputs: numbers of the voxels;
+// noise; weights of the voxels and of the cells; what is known.
 func (n *autoencoder[T]) loss(p *ad.Program[T]) {
-	shares, condition := p.InputRows(n.voxels(), n.cells()), p.Input(n.condition)
-	noise, w, cell := p.InputRows(n.Features, n.cells()), p.InputRows(n.voxels(), n.cells()), p.InputRows(1, n.cells())
-	mean, logvar := n.encode(p, shares, condition)
-	p.LogisticLoss(n.decode(p, p.GaussianSample(mean, logvar, noise), condition), shares, w)
+	voxels, noise := p.InputRows(n.voxels(), n.cells()), p.InputRows(n.Features, n.cells())
+	w, cell := p.InputRows(n.voxels(), n.cells()), p.InputRows(1, n.cells())
+	k := n.inputs(p)
+	mean, logvar := n.encode(p, voxels, k)
+	m, v := n.decode(p, p.GaussianSample(mean, logvar, noise), k)
+	p.GaussianFit(m, v, voxels, w)
 	p.GaussianKL(mean, logvar, cell)
-}
-
-// shares writes what share of its layer's energy each voxel has, cell by cell.
-func (n *autoencoder[T]) shares(dst []T, e *Energies, voxels []float32, threshold float64) {
-	each := len(voxels) / len(e.Layers)
-	for k, v := range n.place {
-		x := T(0)
-		if energy := e.Layers[int(v)/each]; energy > 0 && above(voxels[v], threshold) {
-			x = T(float64(voxels[v]) / energy)
-		}
-		dst[k] = x
-	}
 }

@@ -64,8 +64,8 @@ func above(v float32, threshold float64) bool {
 }
 
 // A Codec turns showers into the vectors that the networks draw, and back. It is fitted on training showers and is part of
-// the model. Encoding may draw random numbers from s, to spread what is discrete; decoding is deterministic. Safe for concurrent use
-// once fitted.
+// the model. Encoding may draw random numbers from s, to spread what is discrete; of decodings only that of an autoencoder's numbers draws any. Safe for
+// concurrent use once fitted.
 type Codec interface {
 	Name() string
 	Geometry() *geometry.Geometry
@@ -86,7 +86,7 @@ type Codec interface {
 	// EncodeShape writes the shape vector of a shower with these energies.
 	EncodeShape(dst []float32, e *Energies, voxels []float32, s *rng.Stream)
 	// DecodeShape fills voxels from a shape vector, so that they add up to the energies.
-	DecodeShape(voxels []float32, e *Energies, x []float32)
+	DecodeShape(voxels []float32, e *Energies, x []float32, s *rng.Stream)
 
 	// Describe returns the fitted numbers, to be stored with the model and given to Restore.
 	Describe() ([]byte, error)

@@ -144,7 +144,7 @@ func roundTrip(t *testing.T, name string, s *Showers) {
 				t.Fatalf("shower %d: number %d of the shape is %v", i, k, z)
 			}
 		}
-		c.DecodeShape(back, e, y)
+		c.DecodeShape(back, e, y, nil)
 		s.Geo.LayerSums(sums, back)
 		for l := range sums {
 			if r := relative(sums[l], e.Layers[l]); r > 1e-6 {
@@ -214,7 +214,7 @@ func TestAnyNumbersDecodeToAShower(t *testing.T) {
 			}
 			e.Incident = 500 * math.Exp(7*s.Float64()) // beyond the trained range as well
 			c.DecodeEnergies(e, x)
-			c.DecodeShape(v, e, y)
+			c.DecodeShape(v, e, y, nil)
 			g.LayerSums(sums, v)
 			for l := range sums {
 				lo, hi := g.Span(l)
@@ -534,6 +534,6 @@ func FuzzRestore(f *testing.F) {
 		e := NewEnergies(g)
 		e.Incident = 1e4
 		c.DecodeEnergies(e, make([]float32, c.Dims().Energy))
-		c.DecodeShape(make([]float32, g.Voxels()), e, make([]float32, c.Dims().Shape))
+		c.DecodeShape(make([]float32, g.Voxels()), e, make([]float32, c.Dims().Shape), nil)
 	})
 }

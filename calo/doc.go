@@ -28,7 +28,7 @@
 //
 // The energy network is one residual network for the whole energy vector, or a transformer that draws its numbers one after another or all
 // at once. The shape network is a vision transformer with adaLN-Zero over patches of layers, sectors and rings; each token also gets the numbers
-// of its own layers. An autoencoder may stand between voxels and shape network. All are trained by Train, with a moving average of their
+// of its own layers. An autoencoder of the voxels' numbers, whose decoder is a distribution, may stand between voxels and shape network. All are trained by Train, with a moving average of their
 // weights, and drawn from by Model.Generate; Model.Distill fits solvers of few evaluations:
 //
 //	t, err := calo.Train(ctx, calo.FileSource{File: f, Hi: f.N}, calo.Settings{Budget: 15 * time.Minute}, calo.TrainOptions{Dir: "shower", Clock: clock})

@@ -12,23 +12,14 @@ import (
 // autoregressive draws the energy vector number after number (arXiv:2405.09629, section 3): a transformer reads the condition and the numbers
 // so far, and a small network on its output is the velocity of the next number. Tokens are not embedded: a token is a number, a one at its
 // position, and zeros.
-type autoregressive[T kernel.Float] struct {
-	EnergySettings
-	ps              *ad.Params[T]
-	tokens, sources int
-	transformer     *encoderDecoder[T]
-	time            timeEmbedding
-	velocity        velocityHead
-}
+type autoregressive[T kernel.Float] struct{ numberTransformer[T] }
 
 func buildAutoregressive[T kernel.Float](ps *ad.Params[T], s EnergySettings, d Dims, seed uint64) (*autoregressive[T], error) {
 	if least := max(d.Energy+2, d.EnergyCondition+1); s.Width < least || s.Width%2 != 0 {
 		return nil, fmt.Errorf("calo: could not make the energy network: tokens of %d units for %d numbers and %d conditions: an even number of at least %d is expected",
 			s.Width, d.Energy, d.EnergyCondition, least)
 	}
-	m := maker[T]{ps, seed}
-	return &autoregressive[T]{EnergySettings: s, ps: ps, tokens: d.Energy, sources: d.EnergyCondition, transformer: m.encoderDecoder(s), time: m.time(s.Width, s.Frequency),
-		velocity: m.head(s, 1+2*s.Width)}, nil
+	return &autoregressive[T]{maker[T]{ps, seed}.numbers(s, d, s.Width, 1+2*s.Width)}, nil
 }
 
 // loss records the flow-matching loss of all numbers at once, each given those before it. Inputs: tokens of the condition and of the vector;

@@ -12,14 +12,9 @@ import (
 // parallel draws all numbers of the energy vector at once (arXiv:2601.05289): a transformer over the numbers at a common time, a small network
 // on its output.
 type parallel[T kernel.Float] struct {
-	EnergySettings
-	ps               *ad.Params[T]
-	tokens, sources  int
+	numberTransformer[T]
 	x, condition     dense
 	positions, order *ad.Param // of the numbers and of the condition's
-	transformer      *encoderDecoder[T]
-	time             timeEmbedding
-	velocity         velocityHead
 }
 
 func buildParallel[T kernel.Float](ps *ad.Params[T], s EnergySettings, d Dims, seed uint64) (*parallel[T], error) {
@@ -28,11 +23,11 @@ func buildParallel[T kernel.Float](ps *ad.Params[T], s EnergySettings, d Dims, s
 	}
 	m := maker[T]{ps, seed}
 	half := s.Width / 2
-	n := &parallel[T]{EnergySettings: s, ps: ps, tokens: d.Energy, sources: d.EnergyCondition, x: m.dense("energy.x", half, 1), condition: m.dense("energy.condition", s.Width, 1),
+	n := &parallel[T]{x: m.dense("energy.x", half, 1), condition: m.dense("energy.condition", s.Width, 1),
 		positions: ps.Matrix("energy.positions", d.Energy, half), order: ps.Matrix("energy.order", d.EnergyCondition, s.Width)}
 	ps.Normal(n.positions, 1, seed)
 	ps.Normal(n.order, 1, seed)
-	n.transformer, n.time, n.velocity = m.encoderDecoder(s), m.time(half, s.Frequency), m.head(s, half+s.Width)
+	n.numberTransformer = m.numbers(s, d, half, half+s.Width)
 	return n, nil
 }
 

@@ -44,8 +44,6 @@ func smallEnergy(network string) EnergySettings {
 
 // TestEnergyTransformerGradients compares the gradient of every kind of weight with differences, in float64.
 func TestEnergyTransformerGradients(t *testing.T) {
-	pool := ad.NewPool(1)
-	defer pool.Close()
 	d := Dims{Energy: 3, EnergyCondition: 2}
 	s := EnergySettings{Width: 8, Depth: 2, Heads: 2, Hidden: 6, HeadWidth: 5, HeadDepth: 2, Frequency: 1}
 	for name, record := range map[string]func(ps *ad.Params[float64], p *ad.Program[float64]) error{
@@ -70,44 +68,7 @@ func TestEnergyTransformerGradients(t *testing.T) {
 			t.Fatal(err)
 		}
 		noisy(ps)
-		const n = 3
-		sh := ad.NewShards(ps, 1)
-		exec := p.Compile(kernel.Portable[float64](), pool, sh, ad.Settings{})
-		r := rng.NewKey(1, "gradient").At(0)
-		run := ad.Run[float64]{N: n, Losses: make([]float64, 1)}
-		for _, width := range map[string][]int{autoregressiveNet: {2 * 8, 3 * 8, 3 * 10, 3}, parallelNet: {3 * 2, 4, 2, 3}}[name] {
-			v := make([]float64, n*width)
-			for i := range v {
-				v[i] = r.Norm()
-			}
-			run.Inputs = append(run.Inputs, ad.Source[float64]{Data: v})
-		}
-		loss := func(backward bool) float64 {
-			run.Losses[0], run.Backward = 0, backward
-			exec.Run(&run)
-			return run.Losses[0]
-		}
-		loss(true)
-		for _, q := range ps.List {
-			largest, at := 0.0, 0
-			for i := range q.Rows {
-				for j := range q.Cols {
-					if k := q.Off + i*q.LD + j; math.Abs(sh.G[0][k]) > largest {
-						largest, at = math.Abs(sh.G[0][k]), k
-					}
-				}
-			}
-			const h = 1e-5
-			own := ps.W[at]
-			ps.W[at] = own + h
-			up := loss(false)
-			ps.W[at] = own - h
-			want := (up - loss(false)) / (2 * h)
-			ps.W[at] = own
-			if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-5*(1+math.Abs(want))) || largest == 0 {
-				t.Errorf("%s: %s: gradient %v, differences say %v", name, q.Name, got, want)
-			}
-		}
+		compareGradients(t, name, p, map[string][]int{autoregressiveNet: {2 * 8, 3 * 8, 3 * 10, 3}, parallelNet: {3 * 2, 4, 2, 3}}[name]...)
 	}
 }
 

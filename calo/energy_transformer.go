@@ -16,6 +16,23 @@ type encoderDecoder[T kernel.Float] struct {
 	encoded, decoded norm
 }
 
+// numberTransformer is what both energy transformers have: an encoder of the condition and a decoder of the numbers of the vector, and a small
+// network that makes velocities of its output and of the time.
+type numberTransformer[T kernel.Float] struct {
+	EnergySettings
+	ps              *ad.Params[T]
+	tokens, sources int
+	transformer     *encoderDecoder[T]
+	time            timeEmbedding
+	velocity        velocityHead
+}
+
+// numbers adds the parameters of a numberTransformer whose time has timeWidth units; its small network reads inputs.
+func (m maker[T]) numbers(s EnergySettings, d Dims, timeWidth, inputs int) numberTransformer[T] {
+	return numberTransformer[T]{EnergySettings: s, ps: m.ps, tokens: d.Energy, sources: d.EnergyCondition, transformer: m.encoderDecoder(s), time: m.time(timeWidth, s.Frequency),
+		velocity: m.head(s, inputs)}
+}
+
 type norm struct{ scale, shift *ad.Param }
 
 // A postNormLayer of an encoder attends to itself, one of a decoder to the encoder's output too.

@@ -368,7 +368,7 @@ func (v *evaluator) classifierFigures() {
 		v.e.Figures = append(v.e.Figures, Figure{Name: "roc_" + name, Section: secClassifiers, Alt: roc.Alt, Drawing: roc,
 			Caption: strings.ReplaceAll(fmt.Sprintf("%s: AUC %.4f, truth %.4f; Jensen-Shannon divergence after calibration %.4f, truth %.4f.", what, j.generated.AUC, j.truth.AUC,
 				j.generated.JSD, j.truth.JSD), " -", " −")})
-		edges := evenEdges(0, 1, 25)
+		edges := evenEdges(0, 1, 10) // a calibrated probability takes few values
 		v.graph(graph{"probability_" + name, secClassifiers, what + ": probability of being generated, calibrated by isotonic regression, of showers that it was not trained on.",
 			plot.Axis{Title: "P(generated)"}, "", edges, []series{counted(j.generated.Prob[0], edges), counted(j.generated.Prob[1], edges)}, true, false})
 	}

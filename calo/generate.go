@@ -129,6 +129,7 @@ type generator struct {
 	threads                int
 	first                  uint64 // number of the block's first shower
 	energyNoise, shapeKeys rng.Key
+	decodeKeys             rng.Key
 	energies               energySampler
 	turnKeys               rng.Key
 	turned                 [][]int32 // of a model that learned from turned showers
@@ -144,7 +145,7 @@ type generator struct {
 
 func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) (*generator, error) {
 	energies, err := m.energy.sampler(pool, o.EnergySteps)
-	w := &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"),
+	w := &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"), decodeKeys: rng.NewKey(o.Seed, "calo decoding"),
 		turnKeys: rng.NewKey(o.Seed, "calo turns"), energies: energies, shapeField: newShapeField(m, pool)}
 	if m.Settings.Turns == "on" {
 		w.turned = turnings(m.codec)
@@ -229,7 +230,8 @@ func (w *generator) end(n int) {
 		for i := lo; i < hi; i++ {
 			net.join(shape, w.x[i*net.width():(i+1)*net.width()])
 			voxels := w.voxels[i*g.Voxels() : (i+1)*g.Voxels()]
-			c.DecodeShape(voxels, w.coarse[i], shape)
+			s := w.decodeKeys.At(w.first + uint64(i))
+			c.DecodeShape(voxels, w.coarse[i], shape, &s)
 			if w.turned != nil { // what symmetry the network has not learned becomes exact
 				s := w.turnKeys.At(w.first + uint64(i))
 				copy(straight, voxels)

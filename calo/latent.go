@@ -1,11 +1,9 @@
 package calo
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 
 	"hepmorph/internal/ad"
@@ -14,9 +12,9 @@ import (
 	"hepmorph/internal/rng"
 )
 
-// latent is a codec whose shape vector is that of an autoencoder, standardised; energies and conditions are another codec's. Encoding draws from the
-// autoencoder's distribution. Decoding takes the decoder's shares as weights: of a layer the largest are kept, as many as the energies ask for, and
-// they add up to its energy.
+// latent is a codec whose shape vector is that of an autoencoder of another codec's, standardised; energies and conditions are the other codec's. Encoding draws
+// the numbers of the cells from what the encoder says of the other codec's numbers, decoding draws those from what the decoder says. So what the
+// cells do not hold is drawn as noise of the right size, and whatever the other codec's decoding keeps is kept.
 type latent struct {
 	Codec
 	net      *autoencoder[float32]
@@ -26,7 +24,7 @@ type latent struct {
 
 func newLatent(c Codec, s LatentSettings, seed uint64) (*latent, error) {
 	s.resolve()
-	net, err := newAutoencoder(ad.NewParams[float32](), s, c.Geometry(), c.Dims().ShapeCondition, seed)
+	net, err := newAutoencoder(ad.NewParams[float32](), s, c.Geometry(), c.Dims(), seed)
 	if err != nil {
 		return nil, fmt.Errorf("calo: could not make the autoencoder: %w: %w", err, ErrSettings)
 	}
@@ -34,7 +32,7 @@ func newLatent(c Codec, s LatentSettings, seed uint64) (*latent, error) {
 	for k := range l.sd {
 		l.sd[k] = 1
 	}
-	l.coders.New = func() any { return newCoder(net, c) }
+	l.coders.New = func() any { return newCoder(net, c.Dims(), len(c.Geometry().Layers)) }
 	return l, nil
 }
 
@@ -73,74 +71,66 @@ func (c *latent) tiling(patch [3]int) (*tiling, error) {
 
 // A coder runs the autoencoder for one shower at a time.
 type coder struct {
-	enc, dec              *ad.Exec[float32]
-	stats, logits         ad.Tensor
-	shares, z, out, known []float32
-	layers, condition     []float32
-	weights               []float64
-	order                 []int
+	enc, dec           *ad.Exec[float32]
+	cells, voxels      ad.Tensor // means and logarithms of variances
+	z, x, stats, shape []float32
+	layers, condition  []float32
 }
 
-func newCoder(n *autoencoder[float32], c Codec) *coder {
-	d := c.Dims()
-	k := &coder{shares: make([]float32, len(n.place)), known: make([]float32, len(n.place)), z: make([]float32, n.cells()*n.Features), out: make([]float32, 2*n.cells()*n.Features),
-		layers: make([]float32, d.Layer*len(c.Geometry().Layers)), condition: make([]float32, d.ShapeCondition)}
+func newCoder(n *autoencoder[float32], d Dims, layers int) *coder {
+	k := &coder{z: make([]float32, n.cells()*n.Features), x: make([]float32, len(n.place)), stats: make([]float32, 2*max(len(n.place), n.cells()*n.Features)),
+		shape: make([]float32, len(n.place)), layers: make([]float32, d.Layer*layers), condition: make([]float32, d.ShapeCondition)}
 	pool := ad.NewPool(1) // it has no workers beside the caller
 	set := ad.Settings{Items: 1, Shards: 1}
 	p := ad.NewProgram(n.ps)
-	mean, _ := n.encode(p, p.InputRows(n.voxels(), n.cells()), p.Input(n.condition))
-	k.stats, k.enc = mean.Tensor, p.Compile(kernel.Best(), pool, nil, set)
+	mean, _ := n.encode(p, p.InputRows(n.voxels(), n.cells()), n.inputs(p))
+	k.cells, k.enc = mean.Tensor, p.Compile(kernel.Best(), pool, nil, set)
 	p = ad.NewProgram(n.ps)
-	k.logits = n.decode(p, p.InputRows(n.Features, n.cells()), p.Input(n.condition))
-	k.dec = p.Compile(kernel.Best(), pool, nil, set)
+	mean, _ = n.decode(p, p.InputRows(n.Features, n.cells()), n.inputs(p))
+	k.voxels, k.dec = mean.Tensor, p.Compile(kernel.Best(), pool, nil, set)
 	return k
 }
 
-func (k *coder) run(e *ad.Exec[float32], x []float32, out ad.Tensor, y []float32) {
-	e.Run(&ad.Run[float32]{N: 1, Inputs: []ad.Source[float32]{{Data: x}, {Data: k.condition}}, Outputs: []ad.Sink[float32]{{Tensor: out, Data: y}}})
+// run writes draws from what a side says of x: each row of its outputs has means and logarithms of variances of width numbers.
+func (k *coder) run(e *ad.Exec[float32], x []float32, out ad.Tensor, y []float32, s *rng.Stream) {
+	in := []ad.Source[float32]{{Data: x}, {Data: k.condition}}
+	if len(k.layers) > 0 {
+		in = append(in, ad.Source[float32]{Data: k.layers})
+	}
+	e.Run(&ad.Run[float32]{N: 1, Inputs: in, Outputs: []ad.Sink[float32]{{Tensor: out, Data: k.stats}}})
+	width := out.Width / 2
+	for i := range y {
+		row := k.stats[i/width*out.Width:]
+		y[i] = float32(float64(row[i%width]) + math.Exp(float64(row[width+i%width])/2)*s.Norm())
+	}
 }
 
 func (c *latent) EncodeShape(dst []float32, e *Energies, voxels []float32, s *rng.Stream) {
 	k := c.coders.Get().(*coder)
 	defer c.coders.Put(k)
 	c.ShapeCondition(k.condition, k.layers, e)
-	c.net.shares(k.shares, e, voxels, c.Geometry().Threshold)
-	k.run(k.enc, k.shares, k.stats, k.out)
-	f := c.net.Features
-	for i := range dst {
-		row := k.out[i/f*2*f:][:2*f]
-		z := float64(row[i%f]) + math.Exp(float64(row[f+i%f])/2)*s.Norm()
-		dst[i] = (float32(z) - c.mean[i]) / c.sd[i]
+	c.Codec.EncodeShape(k.shape, e, voxels, s)
+	for i, v := range c.net.place {
+		k.x[i] = k.shape[v]
+	}
+	k.run(k.enc, k.x, k.cells, dst, s)
+	for i, v := range dst {
+		dst[i] = (v - c.mean[i]) / c.sd[i]
 	}
 }
 
-func (c *latent) DecodeShape(voxels []float32, e *Energies, x []float32) {
+func (c *latent) DecodeShape(voxels []float32, e *Energies, x []float32, s *rng.Stream) {
 	k := c.coders.Get().(*coder)
 	defer c.coders.Put(k)
 	c.ShapeCondition(k.condition, k.layers, e)
 	for i, v := range x {
 		k.z[i] = v*c.sd[i] + c.mean[i]
 	}
-	k.run(k.dec, k.z, k.logits, k.known)
-	share := k.shares // by voxel
+	k.run(k.dec, k.z, k.voxels, k.x, s)
 	for i, v := range c.net.place {
-		share[v] = k.known[i]
+		k.shape[v] = k.x[i]
 	}
-	g := c.Geometry()
-	for l := range g.Layers {
-		lo, hi := g.Span(l)
-		k.weights, k.order = k.weights[:0], k.order[:0]
-		for i, v := range share[lo:hi] {
-			k.weights, k.order = append(k.weights, 1/(1+math.Exp(-float64(v)))), append(k.order, i)
-		}
-		if n := e.Filled[l]; n > 0 && n < len(k.order) {
-			slices.SortStableFunc(k.order, func(a, b int) int { return cmp.Compare(k.weights[b], k.weights[a]) })
-			for _, i := range k.order[n:] {
-				k.weights[i] = 0
-			}
-		}
-		fillLayer(voxels[lo:hi], k.weights, e.Layers[l], g.Threshold, false)
-	}
+	c.Codec.DecodeShape(voxels, e, k.shape, s)
 }
 
 // standardise fixes mean and deviation of the numbers from showers.
@@ -172,9 +162,10 @@ const latentNumbers = 4096
 func latentMatching(c *latent, st *store, pool *ad.Pool, turns bool, used, held []int32, s matchSettings) *matching {
 	n, g := c.net, c.Geometry()
 	d := c.Codec.Dims()
-	cells, voxels := n.cells(), len(n.place)
-	shares, conds := make([]float32, s.batch*voxels), make([]float32, s.batch*d.ShapeCondition)
-	noise, weight, cell := make([]float32, s.batch*cells*n.Features), make([]float32, s.batch*voxels), make([]float32, s.batch*cells)
+	cells, each := len(n.slab)*n.Features, len(g.Layers)*d.Layer
+	x, weight := make([]float32, s.batch*d.Shape), make([]float32, s.batch*d.Shape)
+	noise, cell := make([]float32, s.batch*cells), make([]float32, s.batch*len(n.slab))
+	conds, layers := make([]float32, s.batch*d.ShapeCondition), make([]float32, s.batch*each)
 	key := rng.NewKey(s.seed, "calo autoencoder")
 	turned := [][]int32{nil}
 	if turns {
@@ -183,31 +174,35 @@ func latentMatching(c *latent, st *store, pool *ad.Pool, turns bool, used, held 
 	p := ad.NewProgram(n.ps)
 	n.loss(p)
 	return newMatching(p, pool, used, held, s, func(step uint64, index []int32) []ad.Source[float32] {
+		one := 1 / float32(len(index)*d.Shape)
 		par.For(pool.Workers(), len(index), encodeChunk, func(_, lo, hi int) {
 			e := NewEnergies(g)
-			shower, layers := make([]float32, g.Voxels()), make([]float32, d.Layer*len(g.Layers))
-			each := float32(len(index))
+			shower, shape := make([]float32, g.Voxels()), make([]float32, d.Shape)
 			for i := lo; i < hi; i++ {
 				r := key.At(rng.Hash(step, uint64(i)))
 				st.shower(e, shower, index[i], turned[r.IntN(len(turned))])
-				n.shares(shares[i*voxels:(i+1)*voxels], e, shower, g.Threshold)
-				c.ShapeCondition(conds[i*d.ShapeCondition:(i+1)*d.ShapeCondition], layers, e)
-				for k := range noise[i*cells*n.Features : (i+1)*cells*n.Features] {
-					noise[i*cells*n.Features+k] = float32(r.Norm())
+				c.Codec.EncodeShape(shape, e, shower, &r)
+				c.ShapeCondition(conds[i*d.ShapeCondition:(i+1)*d.ShapeCondition], layers[i*each:(i+1)*each], e)
+				for k := range noise[i*cells : (i+1)*cells] {
+					noise[i*cells+k] = float32(r.Norm())
 				}
-				for k, v := range n.place { // layers without energy have no shares
-					w := float32(0)
-					if e.Layers[int(v)*len(g.Layers)/g.Voxels()] > 0 {
-						w = 1 / (each * float32(voxels))
+				for k, v := range n.place {
+					w := one
+					if d.SkipEmpty && e.Layers[int(v)*len(g.Layers)/g.Voxels()] <= 0 {
+						w = 0
 					}
-					weight[i*voxels+k] = w
+					x[i*d.Shape+k], weight[i*d.Shape+k] = shape[v], w
 				}
-				for k := range cells {
-					cell[i*cells+k] = float32(n.KL) / (each * float32(cells))
+				for k := range n.slab {
+					cell[i*len(n.slab)+k] = float32(n.KL) * float32(n.Features) * one
 				}
 			}
 		})
-		return []ad.Source[float32]{{Data: shares}, {Data: conds}, {Data: noise}, {Data: weight}, {Data: cell}}
+		in := []ad.Source[float32]{{Data: x}, {Data: noise}, {Data: weight}, {Data: cell}, {Data: conds}}
+		if each > 0 {
+			in = append(in, ad.Source[float32]{Data: layers})
+		}
+		return in
 	})
 }
 

@@ -178,7 +178,7 @@ func (m *momentCodec) ShapeCondition(dst, layers []float32, e *Energies) {
 	})
 }
 
-func (m *momentCodec) DecodeShape(voxels []float32, e *Energies, x []float32) {
+func (m *momentCodec) DecodeShape(voxels []float32, e *Energies, x []float32, _ *rng.Stream) {
 	var t tilter
 	m.decode(voxels, e, x, func(l int, margin []float64) {
 		rings := m.g.Layers[l].Rings()

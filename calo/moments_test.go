@@ -102,7 +102,7 @@ func TestPlanesComeOut(t *testing.T) {
 		for k, v := range y {
 			y[k] = 0.9*v + 0.4*float32(st.Norm())
 		}
-		c.DecodeShape(back, e, y)
+		c.DecodeShape(back, e, y, nil)
 		f.Measure(s.Geo, e.Incident, back)
 		for l, want := range e.Planes {
 			if e.Filled[l] < tiltLeast {

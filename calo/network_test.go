@@ -3,6 +3,7 @@ package calo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -116,8 +117,6 @@ func TestTurnings(t *testing.T) {
 
 // TestTransformerGradient compares the gradient of every kind of weight with differences, in float64.
 func TestTransformerGradient(t *testing.T) {
-	pool := ad.NewPool(1)
-	defer pool.Close()
 	for _, published := range []bool{false, true} {
 		codec := Codec(&quantile{g: lookup(t, "ds1-photons")})
 		s := TransformerSettings{Patch: [3]int{1, 1, 190}, Width: 6, Depth: 2, Heads: 2, Ratio: 1, Published: published}
@@ -140,46 +139,54 @@ func TestTransformerGradient(t *testing.T) {
 		for _, p := range ps.List {
 			ps.Normal(p, 0.4, 3)
 		}
-		const n = 3
 		p := ad.NewProgram(ps)
 		x, items, y, w := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens), p.InputRows(1, net.tokens)
 		p.SquaredError(net.record(p, x, items), y, w)
-		sh := ad.NewShards(ps, 1)
-		exec := p.Compile(kernel.Portable[float64](), pool, sh, ad.Settings{})
-		r := rng.NewKey(1, "gradient").At(0)
-		fill := func(k int) ad.Source[float64] {
-			v := make([]float64, n*k)
-			for i := range v {
-				v[i] = r.Norm()
-			}
-			return ad.Source[float64]{Data: v}
+		compareGradients(t, fmt.Sprintf("published %v", published), p, net.tokens*x.Width, net.items(), net.tokens*net.patch, net.tokens)
+	}
+}
+
+// compareGradients compares the gradient of the losses' sum by every kind of weight with differences, at normal inputs of given widths.
+func compareGradients(t *testing.T, name string, p *ad.Program[float64], widths ...int) {
+	pool := ad.NewPool(1)
+	defer pool.Close()
+	ps := p.Params
+	sh := ad.NewShards(ps, 1)
+	exec := p.Compile(kernel.Portable[float64](), pool, sh, ad.Settings{})
+	r := rng.NewKey(1, "gradient").At(0)
+	run := ad.Run[float64]{N: 3, Losses: make([]float64, p.Losses())}
+	for _, width := range widths {
+		v := make([]float64, run.N*width)
+		for i := range v {
+			v[i] = r.Norm()
 		}
-		run := ad.Run[float64]{N: n, Losses: make([]float64, 1), Inputs: []ad.Source[float64]{fill(net.tokens * x.Width), fill(net.items()), fill(net.tokens * net.patch), fill(net.tokens)}}
-		loss := func(backward bool) float64 {
-			run.Losses[0], run.Backward = 0, backward
-			exec.Run(&run)
-			return run.Losses[0]
-		}
-		loss(true)
-		for _, q := range ps.List {
-			largest, at := 0.0, 0
-			for i := range q.Rows {
-				for j := range q.Cols {
-					if k := q.Off + i*q.LD + j; math.Abs(sh.G[0][k]) > largest {
-						largest, at = math.Abs(sh.G[0][k]), k
-					}
+		run.Inputs = append(run.Inputs, ad.Source[float64]{Data: v})
+	}
+	loss := func(backward bool) float64 {
+		clear(run.Losses)
+		run.Backward = backward
+		exec.Run(&run)
+		return total(run.Losses)
+	}
+	loss(true)
+	for _, q := range ps.List {
+		largest, at := 0.0, 0
+		for i := range q.Rows {
+			for j := range q.Cols {
+				if k := q.Off + i*q.LD + j; math.Abs(sh.G[0][k]) > largest {
+					largest, at = math.Abs(sh.G[0][k]), k
 				}
 			}
-			const h = 1e-5
-			own := ps.W[at]
-			ps.W[at] = own + h
-			up := loss(false)
-			ps.W[at] = own - h
-			want := (up - loss(false)) / (2 * h)
-			ps.W[at] = own
-			if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-6*(1+math.Abs(want))) || largest == 0 {
-				t.Errorf("published %v: %s: gradient %v, differences say %v", published, q.Name, got, want)
-			}
+		}
+		const h = 1e-5
+		own := ps.W[at]
+		ps.W[at] = own + h
+		up := loss(false)
+		ps.W[at] = own - h
+		want := (up - loss(false)) / (2 * h)
+		ps.W[at] = own
+		if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-5*(1+math.Abs(want))) || largest == 0 {
+			t.Errorf("%s: %s: gradient %v, differences say %v", name, q.Name, got, want)
 		}
 	}
 }

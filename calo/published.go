@@ -150,7 +150,7 @@ func (p *published) EncodeShape(dst []float32, e *Energies, voxels []float32, _ 
 }
 
 // DecodeShape is the published inverse: no voxel is cut at the threshold, which belongs to the evaluation.
-func (p *published) DecodeShape(voxels []float32, e *Energies, x []float32) {
+func (p *published) DecodeShape(voxels []float32, e *Energies, x []float32, _ *rng.Stream) {
 	w := make([]float64, p.g.Voxels())
 	at := 0
 	for l := range p.g.Layers {

@@ -234,7 +234,7 @@ func (q *quantile) EncodeShape(dst []float32, e *Energies, voxels []float32, s *
 	}
 }
 
-func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32) {
+func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32, _ *rng.Stream) {
 	q.decode(voxels, e, x, nil, nil)
 }
 

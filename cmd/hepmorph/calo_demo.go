@@ -154,7 +154,11 @@ func (a *app) demoShowers(cmd *cobra.Command, d demoShowers) error {
 	}
 	fmt.Fprintln(a.out, inside(in("report"), "report.html"))
 	if missed > 0 {
-		return fmt.Errorf("%d checks of the demonstration miss what they must reach: %w", missed, errThreshold)
+		what := "1 check of the demonstration misses what it must reach"
+		if missed > 1 {
+			what = fmt.Sprintf("%d checks of the demonstration miss what they must reach", missed)
+		}
+		return fmt.Errorf("%s: %w", what, errThreshold)
 	}
 	return nil
 }

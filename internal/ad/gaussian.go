@@ -122,3 +122,71 @@ func (o *gaussianKL[T]) Backward(f *Frame[T], fresh []bool) {
 		}
 	}
 }
+
+type gaussianFit[T kernel.Float] struct {
+	mean, logvar Part
+	x, w         Tensor
+	in           []Tensor
+	slot         int
+}
+
+// GaussianFit records the loss Σ_i w_i·((x_i−mean_i)²·exp(−logvar_i) + logvar_i)/2, how unlikely given numbers x are from normal distributions, without
+// its constant; weights w have the shape of x. It returns the slot.
+func (p *Program[T]) GaussianFit(mean, logvar Part, x, w Tensor) int {
+	if mean.Width() != logvar.Width() || mean.Width() != x.Width || x.Width != w.Width || mean.Tensor.Rep != x.Rep || logvar.Tensor.Rep != x.Rep || w.Rep != x.Rep {
+		panic("ad: mean, variance, numbers and weights of different shape")
+	}
+	o := &gaussianFit[T]{mean: mean, logvar: logvar, x: x, w: w, slot: p.Loss()}
+	o.in, _ = tensors(mean, logvar)
+	p.Add(o)
+	return o.slot
+}
+
+func (o *gaussianFit[T]) In() []Tensor { return o.in }
+
+func (o *gaussianFit[T]) Forward(f *Frame[T]) {
+	s := 0.0
+	for p := range f.Panels(o.x) {
+		m, v := units(f.V(o.mean.Tensor), o.mean, p), units(f.V(o.logvar.Tensor), o.logvar, p)
+		x, w := units(f.V(o.x), o.x.All(), p), units(f.V(o.w), o.w.All(), p)
+		for i, weight := range w {
+			if weight != 0 {
+				d, b := float64(x[i]-m[i]), float64(v[i])
+				s += float64(weight) * (d*d*math.Exp(-b) + b) / 2
+			}
+		}
+	}
+	f.AddLoss(o.slot, s)
+}
+
+func (o *gaussianFit[T]) Backward(f *Frame[T], fresh []bool) {
+	for i, t := range o.in {
+		if fresh[i] && f.HasGrad(t) {
+			clear(f.Cotangents(t))
+		}
+	}
+	for p := range f.Panels(o.x) {
+		m, v := units(f.V(o.mean.Tensor), o.mean, p), units(f.V(o.logvar.Tensor), o.logvar, p)
+		x, w := units(f.V(o.x), o.x.All(), p), units(f.V(o.w), o.w.All(), p)
+		var dm, dv []T
+		if f.HasGrad(o.mean.Tensor) {
+			dm = units(f.G(o.mean.Tensor), o.mean, p)
+		}
+		if f.HasGrad(o.logvar.Tensor) {
+			dv = units(f.G(o.logvar.Tensor), o.logvar, p)
+		}
+		for i, weight := range w {
+			if weight == 0 {
+				continue
+			}
+			d := m[i] - x[i]
+			scaled := d * T(math.Exp(-float64(v[i])))
+			if dm != nil {
+				dm[i] += weight * scaled
+			}
+			if dv != nil {
+				dv[i] += weight * (1 - d*scaled) / 2
+			}
+		}
+	}
+}

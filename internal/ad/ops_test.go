@@ -78,6 +78,11 @@ var operations = []struct {
 		b.P.GaussianKL(x.Part(0, 3), x.Part(3, 6), b.Fixed(1, 5))
 		return ad.Tensor{}
 	}},
+	{"gaussian fit", func(b *adtest.Builder) ad.Tensor {
+		x := b.Input(6, 5)
+		b.P.GaussianFit(x.Part(0, 3), x.Part(3, 6), b.Fixed(3, 5), b.Fixed(3, 5))
+		return ad.Tensor{}
+	}},
 	{"squared error", func(b *adtest.Builder) ad.Tensor {
 		b.P.SquaredError(b.Input(3, 4), b.Input(3, 4), b.Fixed(1, 4))
 		return ad.Tensor{}

@@ -163,13 +163,15 @@ func number(v float64, prec int) string {
 	return s
 }
 
-// logTicks labels decades; a range of less than about one decade is left to the linear finder.
+// logTicks labels decades, and 2 and 5 times them where they are few; a range of less than about one decade is left to the linear finder.
 func (a Axis) logTicks() ([]tick, bool) {
 	lo, hi := math.Log10(a.Min), math.Log10(a.Max)
 	if hi-lo < 0.9 {
 		return nil, false
 	}
 	every := int(math.Ceil((hi - lo) / 7))
+	few := hi-lo < 1.6 || math.Floor(hi+1e-9) <= math.Ceil(lo-1e-9)
+	plain := few && a.Max < 1e4 && a.Min > 1e-3
 	var out []tick
 	for e := int(math.Floor(lo)); e <= int(math.Ceil(hi)); e++ {
 		for m := 1; m < 10; m++ {
@@ -178,14 +180,13 @@ func (a Axis) logTicks() ([]tick, bool) {
 				continue
 			}
 			t := tick{v: v}
-			plain := hi-lo < 1.6 && a.Max < 1e4 && a.Min > 1e-3
-			switch {
-			case m == 1 && plain:
-				t.label = times(1, e)
+			switch named := m == 1 || few && (m == 2 || m == 5); {
+			case named && plain:
+				t.label = number(float64(m)*math.Pow(10, float64(e)), max(0, -e))
 			case m == 1 && e%every == 0:
 				t.label = power10(e)
-			case hi-lo < 1.6 && (m == 2 || m == 5):
-				t.label = times(m, e)
+			case named && m > 1:
+				t.label = strconv.Itoa(m) + "×10^{" + number(float64(e), 0) + "}"
 			}
 			t.major = m == 1
 			out = append(out, t)
@@ -202,14 +203,4 @@ func power10(e int) string {
 		return "0.1"
 	}
 	return "10^{" + number(float64(e), 0) + "}"
-}
-
-func times(m, e int) string {
-	switch {
-	case e >= 0 && e <= 3:
-		return number(float64(m)*math.Pow(10, float64(e)), 0)
-	case e < 0 && e >= -3:
-		return number(float64(m)*math.Pow(10, float64(e)), -e)
-	}
-	return strconv.Itoa(m) + "×10^{" + number(float64(e), 0) + "}"
 }

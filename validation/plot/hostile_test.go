@@ -194,6 +194,8 @@ func TestTicks(t *testing.T) {
 		{Axis{Min: 0, Max: 2e-4}, "0 50 100 150 200", -6},
 		{Axis{Min: 0, Max: 3, Integer: true}, "0 1 2 3", 0},
 		{Axis{Min: 25, Max: 300, Log: true}, "50 100 200", 0},
+		{Axis{Min: 1000.1, Max: 99900, Log: true}, "2×10^{3} 5×10^{3} 10^{4} 2×10^{4} 5×10^{4}", 0},
+		{Axis{Min: 1e3, Max: 1e5, Log: true}, "10^{3} 10^{4} 10^{5}", 0},
 		{Axis{Min: .5, Max: 2e4, Log: true}, "1 10 10^{2} 10^{3} 10^{4}", 0},
 		{Axis{Min: .9, Max: 1.1, Ticks: 4}, "0.90 0.95 1.00 1.05 1.10", 0},
 	} {
