@@ -10,12 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"hepmorph/internal/testdata"
 	"hepmorph/internal/train"
 	"hepmorph/morph"
 )
@@ -43,7 +43,7 @@ func TestAnyNumberOfThreads(t *testing.T) {
 		model := filepath.Join(dir, "model.hmm")
 		mustRun(t, "morph", "apply", "-q", "-m", model, "-o", out, sim, "--threads", threads)
 		mustRun(t, "morph", "validate", "-q", "-m", model, "--quick", "--out", filepath.Join(dir, "report"), "--threads", threads)
-		o := outcome{read(t, model), untimed(read(t, filepath.Join(dir, "log.jsonl"))), read(t, filepath.Join(dir, "config.resolved.yaml")),
+		o := outcome{read(t, model), testdata.Untimed(read(t, filepath.Join(dir, "log.jsonl"))), read(t, filepath.Join(dir, "config.resolved.yaml")),
 			read(t, filepath.Join(dir, "report", "metrics.json")), readTree(t, "diphoton", out)}
 		if threads == "1" {
 			first = o
@@ -75,16 +75,11 @@ func TestResolvedConfigReplays(t *testing.T) {
 	}
 }
 
-var times = regexp.MustCompile(`"time":[^,]+,`)
-
-// untimed is a log without its times, which no two runs share.
-func untimed(log string) string { return times.ReplaceAllString(log, "") }
-
 // sameRun compares what two runs have left.
 func sameRun(t *testing.T, got, want string) {
 	t.Helper()
 	for _, name := range []string{"model.hmm", "log.jsonl", "config.resolved.yaml"} {
-		if untimed(read(t, filepath.Join(got, name))) != untimed(read(t, filepath.Join(want, name))) {
+		if testdata.Untimed(read(t, filepath.Join(got, name))) != testdata.Untimed(read(t, filepath.Join(want, name))) {
 			t.Errorf("%s differs from that of a run in one go", name)
 		}
 	}

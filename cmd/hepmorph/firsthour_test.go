@@ -295,7 +295,7 @@ func TestBlindEverywhere(t *testing.T) {
 		train := mustRun(t, "morph", "train", "-c", conf, "--out", run)
 		model := filepath.Join(run, "model.hmm")
 		validate := mustRun(t, "morph", "validate", "-m", model, "--out", report, "--quick")
-		out := map[string]string{"check": check.out, "training": train.err, "validation": validate.err, "log": untimed(read(t, filepath.Join(run, "log.jsonl")))}
+		out := map[string]string{"check": check.out, "training": train.err, "validation": validate.err, "log": testdata.Untimed(read(t, filepath.Join(run, "log.jsonl")))}
 		for _, f := range []string{"metrics.json", "summary.md", "figures/m.svg", "figures/pt1.svg", "figures/weights.svg"} {
 			out["report "+f] = read(t, filepath.Join(report, f))
 			if f != "figures/weights.svg" {

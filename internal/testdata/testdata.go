@@ -1,4 +1,5 @@
-// Package testdata finds the shared test files, which live beside the module and are not part of it.
+// Package testdata is for tests of several packages: it finds the shared test files, which live beside the module and are not part of it, and makes
+// logs comparable.
 package testdata
 
 import (

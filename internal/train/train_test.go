@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"hepmorph/internal/modelfile"
 	"hepmorph/internal/rng"
+	"hepmorph/internal/testdata"
 )
 
 // walk is a task whose state is a few numbers that every step moves at random, addressed by the step's number.
@@ -128,8 +128,6 @@ func TestResume(t *testing.T) {
 	}
 }
 
-var times = regexp.MustCompile(`"time":[^,]+,`)
-
 // untimed reads a log without its times, which no two runs share.
 func untimed(t *testing.T, dir string) string {
 	t.Helper()
@@ -137,7 +135,7 @@ func untimed(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return times.ReplaceAllString(string(b), "")
+	return testdata.Untimed(string(b))
 }
 
 // TestKilled takes away what was written after a checkpoint, as a kill does, and damages the newest one.

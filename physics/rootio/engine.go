@@ -49,12 +49,16 @@ func brief(s string) string {
 	return s
 }
 
-// panicKind tells a class that is not supported from damage, by the decoder's text.
+// unknownToGroot are pieces of the texts with which groot, and reflect under it, panic at a class or leaf that they can't decode. There is nothing
+// but the text to tell such a panic from one at damaged bytes.
+var unknownToGroot = []string{
+	"no streamer", "not implemented", "not supported", "could not find streamer", "NumField of non-struct", "no leaf for",
+	"unknown C++", "invalid reflect type", "could not build element", "reflect:", "could not find type", "interface conversion", "Elem of invalid type", "not yet", "could not find read-streamer",
+}
+
+// panicKind tells a class that groot does not know from damage.
 func panicKind(why string) error {
-	for _, s := range []string{
-		"no streamer", "not implemented", "not supported", "could not find streamer", "NumField of non-struct", "no leaf for",
-		"unknown C++", "invalid reflect type", "could not build element", "reflect:", "could not find type", "interface conversion", "Elem of invalid type", "not yet", "could not find read-streamer",
-	} {
+	for _, s := range unknownToGroot {
 		if strings.Contains(why, s) {
 			return ErrUnsupported
 		}
