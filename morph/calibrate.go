@@ -21,14 +21,13 @@ import (
 // so that its fit is a weighted least-squares problem with a solution in closed form. A stochastic training leaves the mean of
 // the latent features wrong by about 0.01: the likelihood does not feel it (5e-5 nats), but it is three times what half a million events resolve,
 // and the difference between the domains' errors is a shift of every morphed event. After the calibration latent features of either sample have
-// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows, and their variances are 1 as far as training rows
-// and validation rows tell.
+// mean 0 and no linear dependence on each other and on the conditions, to the statistics of the training rows, and the same variance.
 type calibration struct {
 	Domains []linear `json:"domains"` // by the domain number of the flow; one for a cnf
 }
 
 // linear is the layer of one domain: each row of Weights has intercept, conditions (C) and features before (D), Scale has the deviations of what is left
-// (D). Weights that the training rows don't call for are 0, scales 1.
+// (D). Weights that the training rows don't call for are 0, scales that they don't call for 1.
 type linear struct {
 	Weights [][]float64 `json:"weights"`
 	Scale   []float64   `json:"scale"`
@@ -47,12 +46,18 @@ type rowProducts struct {
 	rows float64 // effective number
 }
 
-// fitLinear fits the layer for d features and k conditions to the training rows, its scales with a look at the validation rows. gain estimates by how much it
-// raises the mean log-likelihood of new rows.
-func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain float64, err error) {
+// linearFit is a layer whose scales are 1 yet, and what is needed to choose them.
+type linearFit struct {
+	linear
+	left, held []float64 // logarithms of the deviations that training rows and validation rows are left with
+	rows       float64   // effective number of training rows
+	gain       float64   // estimate by how much the layer raises the mean log-likelihood of new rows
+}
+
+// fitLinear fits the layer for d features and k conditions to the training rows.
+func fitLinear(d, k int, training, validation rowProducts) (*linearFit, error) {
 	total, rows := training.At(0, 0), training.rows
-	l = &linear{}
-	var left, held []float64 // logarithms of the deviations that training rows and validation rows are left with
+	l := &linearFit{rows: rows}
 	for j := range d {
 		at := make([]int, 1+k+j) // regressors that are left
 		for a := range at {
@@ -61,7 +66,7 @@ func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain floa
 		for {
 			beta, inverse, rest, err := regress(training.SymDense, at, 1+k+j)
 			if err != nil {
-				return nil, 0, fmt.Errorf("morph: could not calibrate latent feature %d: %w", j, err)
+				return nil, fmt.Errorf("morph: could not calibrate latent feature %d: %w", j, err)
 			}
 			weakest, least := 0, math.Inf(1) // one goes at a time: of two that say the same, one stays
 			for i, b := range beta {
@@ -77,38 +82,33 @@ func fitLinear(d, k int, training, validation rowProducts) (l *linear, gain floa
 			for i, a := range at {
 				row[a] = beta[i]
 			}
-			gain += (training.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
-			l.Weights = append(l.Weights, row)
-			left, held = append(left, math.Log(rest)/2), append(held, math.Log(validation.rest(row, 1+k+j))/2)
+			l.gain += (training.At(1+k+j, 1+k+j)/total-rest)/2 - float64(len(at))/rows
+			l.Weights, l.Scale = append(l.Weights, row), append(l.Scale, 1)
+			l.left, l.held = append(l.left, math.Log(rest)/2), append(l.held, math.Log(validation.rest(row, 1+k+j))/2)
 			break
 		}
 	}
-	scales, more := deviations(left, held, rows, validation.rows)
-	l.Scale = scales
-	return l, gain + more, nil
+	return l, nil
 }
 
-// deviations are those of new rows, 1 where they differ from it by no more than chance, from the logarithms of the deviations of rows training rows (left) and of
-// heldRows validation rows (held). Training rows tell them best, but where events are few a flow knows these by heart and they are narrower than new ones: by as much
-// as validation rows are wider in the mean of the features. gain is by how much validation rows become more likely; a deviation that makes
-// them less likely stays 1.
-func deviations(left, held []float64, rows, heldRows float64) (scale []float64, gain float64) {
-	heart := 0.0
-	for j := range left {
-		heart += (held[j] - left[j]) / float64(len(left))
-	}
-	heart = max(0, heart)
-	variance := 1/(2*rows) + 1/(2*heldRows*float64(len(left)))
-	for j, log := range left {
-		log += heart
-		more := math.Exp(2*held[j])*(1-math.Exp(-2*log))/2 - log
-		if log*log < enough*variance || more <= 0 {
-			scale = append(scale, 1)
+// setScales sets the scales of both domains, of which a morph feels the ratio: that of the deviations of training rows. It stays 1 if it differs from it by chance, or
+// if validation rows deny it. What a flow knows by heart of its training rows narrows them in both domains and leaves the ratio alone.
+func setScales(domains []*linearFit) {
+	for j := range domains[0].Scale {
+		log, held, variance := 0.0, 0.0, 0.0
+		for d, l := range domains {
+			sign := float64(1 - 2*d)
+			log, held, variance = log+sign*l.left[j], held+sign*l.held[j], variance+1/(2*l.rows)
+		}
+		if log*log < enough*variance || log*(2*held-log) <= 0 {
 			continue
 		}
-		scale, gain = append(scale, math.Exp(log)), gain+more
+		part := log / float64(len(domains))
+		for d, l := range domains {
+			l.Scale[j] = math.Exp(part * float64(1-2*d))
+			l.gain += part * (2*held/float64(len(domains)) - part)
+		}
 	}
-	return scale, gain
 }
 
 // rest is the variance of variable y after the prediction by row.
@@ -290,6 +290,7 @@ func (t *task) calibrate() (gain float64, err error) {
 	if n.method == CNF {
 		sets = sets[1:]
 	}
+	var fits []*linearFit
 	for d, pair := range sets {
 		domain := float32(d)
 		if n.method == CNF {
@@ -299,12 +300,16 @@ func (t *task) calibrate() (gain float64, err error) {
 		for i, s := range pair {
 			sums[i] = products(s.n, n.d, n.c, n.latent(t.pool, s, domain), s.c, s.w, t.pool.Workers())
 		}
-		l, g, err := fitLinear(n.d, n.c, sums[0], sums[1])
+		l, err := fitLinear(n.d, n.c, sums[0], sums[1])
 		if err != nil {
 			return 0, err
 		}
-		cal.Domains = append(cal.Domains, *l)
-		gain += g / float64(len(sets))
+		fits = append(fits, l)
+	}
+	setScales(fits)
+	for _, l := range fits {
+		cal.Domains = append(cal.Domains, l.linear)
+		gain += l.gain / float64(len(fits))
 	}
 	n.cal = cal
 	return gain, nil

@@ -35,10 +35,12 @@ func TestCalibrationIsTheFitOfALinearLayer(t *testing.T) {
 	const n = 200000
 	z, c, w := linearLaw(n, 1)
 	held := linearProducts(2)
-	l, gain, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 3), held)
+	l, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 3), held)
 	if err != nil {
 		t.Fatal(err)
 	}
+	setScales([]*linearFit{l})
+	gain := l.gain
 	want := [][]float64{{0.05, 0.3, 0, 0}, {0, 0, -0.2, 0, 0.1}, {}}
 	for j, row := range l.Weights {
 		row = append([]float64(nil), row...)
@@ -58,8 +60,8 @@ func TestCalibrationIsTheFitOfALinearLayer(t *testing.T) {
 			t.Errorf("feature %d: scale %.4f, want %.4f", j, v, want)
 		}
 	}
-	again, _, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 1), held)
-	if err != nil || !reflect.DeepEqual(l, again) {
+	again, err := fitLinear(3, 3, products(n, 3, 3, z, c, w, 1), held)
+	if err != nil || !reflect.DeepEqual(l.Weights, again.Weights) {
 		t.Errorf("another number of threads gives another layer: %v", err)
 	}
 
@@ -102,7 +104,7 @@ func TestCalibrationLeavesNoiseAlone(t *testing.T) {
 		w = append(w, 1)
 	}
 	sums := products(n, d, k, z, c, w, 2)
-	l, gain, err := fitLinear(d, k, sums, sums)
+	l, err := fitLinear(d, k, sums, sums)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +117,8 @@ func TestCalibrationLeavesNoiseAlone(t *testing.T) {
 			}
 		}
 	}
-	if moved > all/2 || gain < 0 || gain > 10./n {
-		t.Errorf("%d of %d weights act on white noise, gain %g", moved, all, gain)
+	if moved > all/2 || l.gain < 0 || l.gain > 10./n {
+		t.Errorf("%d of %d weights act on white noise, gain %g", moved, all, l.gain)
 	}
 }
 
@@ -127,42 +129,41 @@ func TestCalibrationFailsWhereAFeatureFollowsFromOthers(t *testing.T) {
 		z[2*i], z[2*i+1], w[i] = float32(i%7)-3, 0, 1
 	}
 	sums := products(1000, 2, 0, z, nil, w, 1)
-	if _, _, err := fitLinear(2, 0, sums, sums); err == nil {
+	if _, err := fitLinear(2, 0, sums, sums); err == nil {
 		t.Error("a constant latent feature passes")
 	}
 }
 
-// TestCalibrationScales: only a deviation that training rows show clearly and validation rows confirm, less what is known by heart.
+// TestCalibrationScales: only a ratio that training rows show clearly and validation rows do not deny.
 func TestCalibrationScales(t *testing.T) {
+	type side struct{ left, held float64 } // logarithms of deviations, in percent
 	for _, c := range []struct {
-		name             string
-		left, held, want []float64 // deviation - 1, in percent
-		rows, heldRows   float64
+		name     string
+		sim, dat side
+		want     float64
+		rows     float64
 	}{
-		{"confirmed", []float64{1, 0, -0.5, 0.1}, []float64{0.9, -0.2, -0.3, 0.1}, []float64{1, 0, -0.5, 0}, 5e5, 5e4},
-		{"known by heart", []float64{-1, -1, -1, -1}, []float64{0.2, -0.1, 0.1, -0.2}, []float64{0, 0, 0, 0}, 5e5, 5e4},
-		{"wider than they look", []float64{1, -1, -1, -1}, []float64{2, 0, 0.1, -0.1}, []float64{2, 0, 0, 0}, 5e5, 5e4},
-		{"denied", []float64{1, 0, 0, 0}, []float64{0.2, 0, 0, -0.2}, []float64{0, 0, 0, 0}, 5e5, 5e4},
-		{"too few to tell", []float64{1, 0, 0, 0}, []float64{1, 0, 0, 0}, []float64{0, 0, 0, 0}, 5e3, 5e2},
+		{"clear", side{0.6, 0.5}, side{-0.4, -0.3}, 1, 5e5},
+		{"known by heart in both", side{-1, 0.1}, side{-1.05, -0.1}, 0, 5e5},
+		{"denied", side{0.6, -0.1}, side{-0.4, 0}, 0, 5e5},
+		{"too few to tell", side{0.6, 0.5}, side{-0.4, -0.3}, 0, 5e3},
 	} {
-		log := func(x []float64) (y []float64) {
-			for _, v := range x {
-				y = append(y, math.Log1p(v/100))
-			}
-			return y
+		var fits []*linearFit
+		for _, s := range []side{c.sim, c.dat} {
+			fits = append(fits, &linearFit{linear: linear{Scale: []float64{1}}, left: []float64{s.left / 100}, held: []float64{s.held / 100}, rows: c.rows})
 		}
-		got, gain := deviations(log(c.left), log(c.held), c.rows, c.heldRows)
-		changed := false
-		for j, v := range got {
-			changed = changed || v != 1
-			if math.Abs(v-1-c.want[j]/100) > 0.0002 || c.want[j] == 0 && v != 1 {
-				t.Errorf("%s: deviations %v, want %v %% beside 1", c.name, got, c.want)
-				break
-			}
+		setScales(fits)
+		sim, dat := math.Log(fits[0].Scale[0]), math.Log(fits[1].Scale[0])
+		if math.Abs(sim-dat-c.want/100) > 1e-12 || math.Abs(sim+dat) > 1e-12 {
+			t.Errorf("%s: scales %v and %v, want a ratio of exp %v %%", c.name, fits[0].Scale, fits[1].Scale, c.want)
 		}
-		if gain < 0 || (gain > 0) != changed {
+		if gain := fits[0].gain; (gain > 0) != (c.want != 0) || gain < 0 || gain > 1e-4 {
 			t.Errorf("%s: gain %v", c.name, gain)
 		}
+	}
+	one := &linearFit{linear: linear{Scale: []float64{1}}, left: []float64{0.01}, held: []float64{0.009}, rows: 1e5}
+	if setScales([]*linearFit{one}); math.Abs(one.Scale[0]-math.Exp(0.01)) > 1e-12 {
+		t.Errorf("one domain: scale %v", one.Scale)
 	}
 }
 
