@@ -307,14 +307,19 @@ func softplus(t float64) float64 {
 // encodeTail takes a tail value, spread over its cell, to model space.
 func (f *feature) encodeTail(x, p float64) (z, slope float64) {
 	z, slope = f.Tail.forward(x)
-	s := 1.0
+	return f.lift(z, slope, p)
+}
+
+// lift is the way of encodeTail after Tail.
+func (f *feature) lift(u, uslope, p float64) (z, slope float64) {
+	z, s := u, 1.0
 	switch {
 	case f.Hurdle != nil:
 		z, s = above(z, p)
 	case len(f.Atoms) > 0:
 		z, s = squeeze(z)
 	}
-	slope *= s
+	slope = uslope * s
 	z, s = f.Final.forward(z)
 	return z, slope * s
 }
@@ -350,21 +355,29 @@ func (f *feature) atomAt(z, p float64) int {
 
 // decode returns the physical value before it is put on its grid, and dz/dx; +Inf for an atom, which doesn't move.
 func (f *feature) decode(z, p float64) (x, slope float64) {
-	z = min(max(z, -1e6), 1e6)
-	z, slope = f.Final.inverse(z)
-	if k := f.atomAt(z, p); k >= 0 {
+	z, slope, k := f.drop(z, p)
+	if k >= 0 {
 		return f.Atoms[k], math.Inf(1)
+	}
+	x, s := f.Tail.inverse(z)
+	return x, slope * s
+}
+
+// drop is the way of decode before Tail. atom is -1 for a tail.
+func (f *feature) drop(z, p float64) (u, slope float64, atom int) {
+	z = min(max(z, -1e6), 1e6)
+	u, slope = f.Final.inverse(z)
+	if k := f.atomAt(u, p); k >= 0 {
+		return u, slope, k
 	}
 	s := 1.0
 	switch {
 	case f.Hurdle != nil:
-		z, s = below(z, p)
+		u, s = below(u, p)
 	case len(f.Atoms) > 0:
-		z, s = unsqueeze(z)
+		u, s = unsqueeze(u)
 	}
-	slope *= s
-	x, s = f.Tail.inverse(z)
-	return x, slope * s
+	return u, slope * s, -1
 }
 
 // finish puts a decoded value on the grid and inside its range.
@@ -497,6 +510,7 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 	if err != nil {
 		return err
 	}
+	tails, slopes, rows := make([]float64, 0, hi-lo), make([]float64, hi-lo), make([]int, hi-lo)
 	for j := range e.Features {
 		ft := &e.Features[j]
 		dr := e.draws(ft)
@@ -504,21 +518,28 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 		if err != nil {
 			return err
 		}
+		tails = tails[:0]
 		for i := lo; i < hi; i++ {
 			x := cols[j][i]
 			c, k := ft.classify(x)
-			z, slope := 0.0, 1.0
 			switch c {
 			case tail:
 				if ft.Grid.active() {
 					x = ft.Grid.spread(x, dr.grid.Uniform(keys[i]))
 				}
-				z, slope = ft.encodeTail(x, share(p, i-lo))
+				rows[len(tails)], slopes[len(tails)] = i-lo, 1
+				tails = append(tails, x)
 			case atom:
 				s := dr.atom.At(keys[i])
-				z = ft.encodeAtom(k, share(p, i-lo), &s)
+				f(i-lo, j, c, ft.encodeAtom(k, share(p, i-lo), &s), 1)
+			default:
+				f(i-lo, j, c, 0, 1)
 			}
-			f(i-lo, j, c, z, slope)
+		}
+		ft.Tail.forwardAll(tails, slopes)
+		for k, u := range tails {
+			z, slope := ft.lift(u, slopes[k], share(p, rows[k]))
+			f(rows[k], j, tail, z, slope)
 		}
 	}
 	return nil
@@ -560,20 +581,31 @@ func (e *Encoder) Decode(z []float32, orig *physics.Table, lo, hi int, d Domain,
 		return err
 	}
 	n := e.Dim()
+	tails, rows := make([]float64, 0, hi-lo), make([]int, hi-lo)
 	for j := range e.Features {
 		f := &e.Features[j]
 		p, err := f.shares(orig, lo, hi, d)
 		if err != nil {
 			return err
 		}
+		tails = tails[:0]
 		for i := range hi - lo {
 			x := cols[j][lo+i]
 			if status != nil && (status[i] == StatusOutside || status[i] == StatusNotSelected) || f.Keep.holds(x) {
 				out[j][i] = x
 				continue
 			}
-			v, _ := f.decode(float64(z[i*n+j]), share(p, i))
-			out[j][i] = f.finish(v)
+			u, _, k := f.drop(float64(z[i*n+j]), share(p, i))
+			if k >= 0 {
+				out[j][i] = f.finish(f.Atoms[k])
+				continue
+			}
+			rows[len(tails)] = i
+			tails = append(tails, u)
+		}
+		f.Tail.inverseAll(tails)
+		for k, v := range tails {
+			out[j][rows[k]] = f.finish(v)
 		}
 	}
 	return nil
@@ -607,12 +639,14 @@ func (e *Encoder) DecodeGrad(z []float32, orig *physics.Table, lo, hi int, d Dom
 // StatusOutside where one is not finite or outside the range seen in training; dst then has the nearest value inside.
 func (e *Encoder) EncodeConditions(t *physics.Table, lo, hi int, dst []float32, status []uint8) error {
 	n, at := e.CondDim(), 0
+	inside := make([]float64, 0, hi-lo)
 	for j := range e.Conditions {
 		c := &e.Conditions[j]
 		col, err := t.Col(c.Spec.Name)
 		if err != nil {
 			return fmt.Errorf("morph: could not encode: %w", err)
 		}
+		inside := inside[:0]
 		for i := lo; i < hi; i++ {
 			x := col[i]
 			if status != nil && !(x >= c.Lo && x <= c.Hi) {
@@ -621,14 +655,17 @@ func (e *Encoder) EncodeConditions(t *physics.Table, lo, hi int, dst []float32, 
 			if x != x {
 				x = c.Lo
 			}
-			to := dst[(i-lo)*n+at:]
 			if c.Periodic {
+				to := dst[(i-lo)*n+at:]
 				sin, cos := math.Sincos(2 * math.Pi * min(max(x, -1e12), 1e12) / c.Spec.Period)
 				to[0], to[1] = float32(cos), float32(sin)
 				continue
 			}
-			u, _ := c.Steps.forward(min(max(x, c.Lo), c.Hi))
-			to[0] = float32(u)
+			inside = append(inside, min(max(x, c.Lo), c.Hi))
+		}
+		c.Steps.forwardAll(inside, nil)
+		for i, u := range inside {
+			dst[i*n+at] = float32(u)
 		}
 		at += c.dim()
 	}

@@ -51,6 +51,27 @@ func (c chain) inverse(u float64) (x, slope float64) {
 	return u, slope
 }
 
+// forwardAll and inverseAll replace many values by their images, step by step: one value need not wait for the other. slope is multiplied, if it is not nil.
+func (c chain) forwardAll(x, slope []float64) {
+	for _, t := range c {
+		for i, v := range x {
+			u, s := t.forward(v)
+			x[i] = u
+			if slope != nil {
+				slope[i] *= s
+			}
+		}
+	}
+}
+
+func (c chain) inverseAll(u []float64) {
+	for k := len(c) - 1; k >= 0; k-- {
+		for i, v := range u {
+			u[i], _ = c[k].inverse(v)
+		}
+	}
+}
+
 func (c chain) inside(x float64) bool {
 	for _, t := range c {
 		if !t.inside(x) {
