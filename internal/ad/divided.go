@@ -22,7 +22,7 @@ func (e *Exec[T]) forwardTogether(tiles int) {
 		e.part = e.forwardPart
 		e.views = []*Frame[T]{f}
 		for range e.pool.Workers() - 1 {
-			e.views = append(e.views, &Frame[T]{K: f.K, prog: f.prog, cap: f.cap, slab: f.slab, unseen: f.unseen})
+			e.views = append(e.views, &Frame[T]{K: f.K, prog: f.prog, cap: f.cap, slab: f.slab, unseen: f.unseen, rounded: f.rounded})
 		}
 		for _, op := range e.prog.ops {
 			d, _ := op.(Divided[T])

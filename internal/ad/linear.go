@@ -44,6 +44,10 @@ func (o *linear[T]) forward(f *Frame[T], lo, hi int) {
 	if o.b != nil {
 		e.Bias = f.W(o.b)[lo:]
 	}
+	if w := f.rounded[o.w]; w != nil {
+		o.forwardRounded(f, w, lo, hi, e)
+		return
+	}
 	f.K.Mul(f.V(o.y)[lo*kernel.Lanes:], o.y.Stride(), f.W(o.w)[lo*o.w.LD:], o.w.LD, 1, f.V(o.x), o.x.Stride(), hi-lo, o.w.Cols, f.Panels(o.x), nil, e)
 }
 

@@ -115,3 +115,6 @@ func gaussMixAVX2(f *float32, grad *float32, x *float32, dim int, y *float32, wy
 
 //go:noescape
 func peakAVX2(n int)
+
+//go:noescape
+func roundPairsAVX2(dst *uint32, src *float32, pairs int)

@@ -115,3 +115,12 @@ func gaussMixAVX512(f *float32, grad *float32, x *float32, dim int, y *float32, 
 
 //go:noescape
 func peakAVX512(n int)
+
+//go:noescape
+func mulPairsAVX512(task *byte)
+
+//go:noescape
+func mulPairsHalfAVX512(task *byte)
+
+//go:noescape
+func roundPairsAVX512(dst *uint32, src *float32, pairs int)

@@ -78,6 +78,30 @@ func BenchmarkMul(b *testing.B) {
 	})
 }
 
+// Products of the transformers of showers, of numbers and of pairs of bfloat16 numbers, the rounding of the panels included.
+func BenchmarkMulPairs(b *testing.B) {
+	eachBench(b, func(b *testing.B, set *Set[float32]) {
+		for _, sz := range [][3]int{{96, 96, 6}, {384, 96, 6}, {96, 384, 6}, {480, 480, 17}, {1920, 480, 17}, {480, 1920, 17}} {
+			m, k, np := sz[0], sz[1], sz[2]
+			w, x, y := aligned(m*k), aligned(k*np*Lanes), aligned(m*np*Lanes)
+			a, pairs := make([]uint32, m*k/2), make([]uint32, k/2*np*Lanes)
+			RoundRow(a, w)
+			name := fmt.Sprintf("%dx%dx%d", m, k, np)
+			b.Run(name+",float32", func(b *testing.B) {
+				measure(b, 2*float64(m*k*np*Lanes), "GFLOP/s", func() {
+					set.Mul(y, m*Lanes, w, k, 1, x, k*Lanes, m, k, np, nil, Epilogue[float32]{})
+				})
+			})
+			b.Run(name+",bfloat16", func(b *testing.B) {
+				measure(b, 2*float64(m*k*np*Lanes), "GFLOP/s", func() {
+					set.RoundPairs(pairs, k/2*Lanes, x, k*Lanes, k, np)
+					set.MulPairs(y, m*Lanes, a, k/2, pairs, k/2*Lanes, m, k/2, np, Epilogue[float32]{})
+				})
+			})
+		}
+	})
+}
+
 // A panel with at most 16 rows, as where one shower modulates its tokens.
 func BenchmarkMulHalf(b *testing.B) {
 	eachBench(b, func(b *testing.B, set *Set[float32]) {

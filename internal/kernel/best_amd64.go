@@ -20,6 +20,11 @@ func (s isa) set(name string) *Set[float32] {
 	k := Portable[float32]()
 	k.Name = name
 	k.Mul = s.mul
+	k.RoundPairs = s.roundPairs
+	k.MulPairs = unpaired(s.mul)
+	if s == avx512 && cpu.X86.HasAVX512BF16 {
+		k.MulPairs = s.mulPairs
+	}
 	k.GradW = s.gradW
 	k.Transpose = s.transpose
 	k.RowSum = s.rowSum

@@ -29,6 +29,7 @@ func TestSetsAreComplete(t *testing.T) {
 	eachSet(t, func(t *testing.T, set *Set[float32]) {
 		for name, missing := range map[string]bool{
 			"Mul": set.Mul == nil, "GradW": set.GradW == nil, "Transpose": set.Transpose == nil, "RowSum": set.RowSum == nil,
+			"RoundPairs": set.RoundPairs == nil, "MulPairs": set.MulPairs == nil,
 			"Axpy": set.Axpy == nil, "MulAdd": set.MulAdd == nil, "Affine": set.AffineForward == nil || set.AffineBackward == nil || set.AffineInverse == nil,
 			"Spline":    set.SplineForward == nil || set.SplineBackward == nil || set.SplineInverse == nil,
 			"LayerNorm": set.LayerNorm == nil || set.LayerNormBackward == nil, "Softmax": set.Softmax == nil || set.SoftmaxBackward == nil,

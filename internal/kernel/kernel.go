@@ -52,6 +52,13 @@ type Set[T Float] struct {
 	// Mul is the matrix product c[p][i][e] = epilogue(Σ_k a[i·rs + k·cs] · b[p][k][e]) for i < m, k < k. spans, one per block of 8
 	// output units, restricts k; nil means [0,k). With swapped rs and cs it is the gradient with respect to the input.
 	Mul func(c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int, spans []Span, e Epilogue[T])
+	// RoundPairs rounds to bfloat16, half to even, and puts two rows into one: dst[p][j][e] holds src[p][2j][e] in its lower 16 bits and
+	// src[p][2j+1][e], or 0 beyond the last row, in its upper ones.
+	RoundPairs func(dst []uint32, dp int, src []T, sp, rows, np int)
+	// MulPairs is Mul of factors that are pairs of bfloat16 numbers: c[p][i][e] = epilogue(Σ_j a[i·rs + j] · b[p][j][e]), j < pairs, where the
+	// product of two pairs is the sum of the products of their lower and of their upper numbers. Sums are T, except that numbers below the
+	// smallest normal one may count as 0. RoundRow makes a, RoundPairs b.
+	MulPairs func(c []T, cp int, a []uint32, rs int, b []uint32, bp int, m, pairs, np int, e Epilogue[T])
 	// GradW ADDS the weight gradient: w[i·ld + k] += Σ_p Σ_e dy[p][i][e] · xt[p][e][k], xt as Transpose makes it (row length ldx, panel
 	// stride xtp). ld and ldx are multiples of 16; spans as in Mul, rounded out to multiples of 16 (the caller's mask handles the rest).
 	GradW func(w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span)

@@ -7,6 +7,8 @@ func Portable[T Float]() *Set[T] {
 	return &Set[T]{
 		Name:              "portable",
 		Mul:               mul[T],
+		RoundPairs:        roundPairs[T],
+		MulPairs:          unpaired(mul[T]),
 		GradW:             gradW[T],
 		Transpose:         transpose[T],
 		RowSum:            rowSum[T],

@@ -38,21 +38,24 @@ type gradTask struct {
 	cursors                  [2]uintptr
 }
 
+// A word is an element of 32 bits: a number, or a pair of bfloat16 numbers.
+type word interface{ float32 | uint32 }
+
 // at is a pointer to element i, which may be one past the end.
-func at(s []float32, i int) unsafe.Pointer {
+func at[E word](s []E, i int) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i)
 }
 
 func ptr(s []float32, i int) *float32 { return (*float32)(at(s, i)) }
 
-func need(s []float32, n int) {
+func need[E word](s []E, n int) {
 	if len(s) < n {
 		panic("kernel: slice too short")
 	}
 }
 
 // needPanels checks np panels of rows rows at a stride.
-func needPanels(s []float32, stride, rows, np int) {
+func needPanels[E word](s []E, stride, rows, np int) {
 	if stride < 0 || rows < 0 {
 		panic("kernel: negative size")
 	}
@@ -82,7 +85,6 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 	if m <= 0 || np <= 0 {
 		return
 	}
-	needPanels(c, cp, m, np)
 	needSpans(spans, m, k)
 	if k > 0 {
 		needPanels(b, bp, k, np)
@@ -91,6 +93,51 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 		}
 		need(a, (m-1)*rs+(k-1)*cs+1)
 	}
+	s.multiply(c, cp, factors{a: at(a, 0), b: at(b, 0), rs: rs, cs: cs, bp: bp}, m, k, np, spans, e)
+}
+
+// mulPairs needs AVX512_BF16.
+func (s isa) mulPairs(c []float32, cp int, a []uint32, rs int, b []uint32, bp int, m, pairs, np int, e Epilogue[float32]) {
+	if m <= 0 || np <= 0 {
+		return
+	}
+	if pairs > 0 {
+		needPanels(b, bp, pairs, np)
+		if rs < 0 {
+			panic("kernel: negative stride")
+		}
+		need(a, (m-1)*rs+pairs)
+	}
+	s.multiply(c, cp, factors{pairs: true, a: at(a, 0), b: at(b, 0), rs: rs, cs: 1, bp: bp}, m, pairs, np, nil, e)
+}
+
+func (s isa) roundPairs(dst []uint32, dp int, src []float32, sp, rows, np int) {
+	if rows <= 0 || np <= 0 {
+		return
+	}
+	needPanels(src, sp, rows, np)
+	needPanels(dst, dp, (rows+1)/2, np)
+	for p := range np {
+		if to, from := (*uint32)(at(dst, p*dp)), ptr(src, p*sp); s == avx512 {
+			roundPairsAVX512(to, from, rows/2)
+		} else {
+			roundPairsAVX2(to, from, rows/2)
+		}
+		if rows%2 != 0 {
+			roundPairs(dst[p*dp+rows/2*Lanes:], 0, src[p*sp+(rows-1)*Lanes:], 0, 1, 1)
+		}
+	}
+}
+
+// factors are those of a product, of numbers or of pairs, and their strides, all in elements of 32 bits.
+type factors struct {
+	pairs      bool
+	a, b       unsafe.Pointer
+	rs, cs, bp int
+}
+
+func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span, e Epilogue[float32]) {
+	needPanels(c, cp, m, np)
 	if e.Bias != nil {
 		need(e.Bias, m)
 	}
@@ -110,7 +157,7 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 	}
 	for i := 0; i < m; i += rows {
 		for p := range np {
-			t := mulTask{a: at(a, i*rs), b: at(b, p*bp), c: at(c, p*cp+i*Lanes), rs: 4 * rs, cs: 4 * cs, k: k, m: min(rows, m-i), flags: flags}
+			t := mulTask{a: unsafe.Add(f.a, 4*i*f.rs), b: unsafe.Add(f.b, 4*p*f.bp), c: at(c, p*cp+i*Lanes), rs: 4 * f.rs, cs: 4 * f.cs, k: k, m: min(rows, m-i), flags: flags}
 			if e.Bias != nil {
 				t.bias = at(e.Bias, i)
 			}
@@ -122,6 +169,10 @@ func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp i
 			}
 			task := (*byte)(unsafe.Pointer(&t))
 			switch half := e.Half && p == np-1; {
+			case half && f.pairs:
+				mulPairsHalfAVX512(task)
+			case f.pairs:
+				mulPairsAVX512(task)
 			case half && s == avx512:
 				mulHalfAVX512(task)
 			case half:

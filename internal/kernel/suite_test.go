@@ -650,10 +650,22 @@ func TestMisuse(t *testing.T) {
 	eachSet(t, func(t *testing.T, set *Set[float32]) {
 		short := make([]float32, 31)
 		long := make([]float32, 4096)
+		pairs, few := make([]uint32, 4096), make([]uint32, 31)
 		for name, f := range map[string]func(){
-			"mul c":   func() { set.Mul(short, Lanes, long, 1, 1, long, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
-			"mul b":   func() { set.Mul(long, Lanes, long, 1, 1, short, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
-			"mul a":   func() { set.Mul(long, 4*Lanes, short, 16, 1, long, 16*Lanes, 4, 16, 1, nil, Epilogue[float32]{}) },
+			"mul c": func() { set.Mul(short, Lanes, long, 1, 1, long, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
+			"mul b": func() { set.Mul(long, Lanes, long, 1, 1, short, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
+			"mul a": func() { set.Mul(long, 4*Lanes, short, 16, 1, long, 16*Lanes, 4, 16, 1, nil, Epilogue[float32]{}) },
+			"pairs c": func() {
+				set.MulPairs(short, Lanes, pairs, 1, pairs, Lanes, 1, 1, 1, Epilogue[float32]{})
+			},
+			"pairs b": func() {
+				set.MulPairs(long, Lanes, pairs, 1, few, Lanes, 1, 1, 1, Epilogue[float32]{})
+			},
+			"pairs a": func() {
+				set.MulPairs(long, 4*Lanes, few, 16, pairs, 16*Lanes, 4, 16, 1, Epilogue[float32]{})
+			},
+			"rounded": func() { set.RoundPairs(few, Lanes, long, Lanes, 1, 1) },
+			"round":   func() { set.RoundPairs(pairs, Lanes, short, Lanes, 1, 1) },
 			"grad w":  func() { set.GradW(short, 16, long, 2*Lanes, long, 16, 16*Lanes, 2, 16, 1, nil) },
 			"exp":     func() { set.Exp(short, long) },
 			"axpy":    func() { set.Axpy(short, 1, long) },

@@ -10,8 +10,11 @@ import (
 )
 
 type (
-	vector = reg.VecVirtual
-	gp     = reg.GPVirtual
+	vector interface {
+		reg.Register
+		reg.Vec
+	}
+	gp = reg.GPVirtual
 )
 
 // A machine is one instruction set: vectors of width float32 numbers. Its methods emit what AVX-512 and AVX2 do differently; where

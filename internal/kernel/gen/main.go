@@ -42,5 +42,10 @@ func main() {
 	isa.softmaxBackward()
 	isa.gaussMix()
 	isa.peak()
+	if isa.wide {
+		isa.pairProduct(32)
+		isa.pairProduct(16)
+	}
+	isa.roundPairs()
 	Generate()
 }

@@ -144,6 +144,16 @@ func (m *machine) accumulators(rows, vectors int) [][]vector {
 // at a time, in register tiles over its 32 lanes, or over the first 16, where the others become 0.
 func (m *machine) product(lanes int) {
 	m.text(map[int]string{32: "mul", 16: "mulHalf"}[lanes], "func(task *byte)")
+	m.products(lanes, inner{m.accumulators, m.outer})
+}
+
+// An inner part of a product has its accumulators, and adds to them the outer product of one element a row and the vectors at b.
+type inner struct {
+	accumulators func(rows, vectors int) [][]vector
+	add          func(acc [][]vector, row func(i int) Mem, b func(j int) Mem)
+}
+
+func (m *machine) products(lanes int, in inner) {
 	vectors := lanes / m.width
 	tiles := m.tiles(vectors)
 	if tiles[0] > 8 { // rows at distances that only registers know
@@ -166,7 +176,7 @@ func (m *machine) product(lanes int) {
 	m.split(rows, tiles, vectors)
 	for _, n := range slices.Backward(tiles) {
 		Label(tileName(n))
-		m.mulTile(t, rows, n, vectors)
+		m.mulTile(t, rows, n, vectors, in)
 	}
 	Label("blockDone")
 	MOVQ(at(t, mulSpans), spans)
@@ -179,8 +189,8 @@ func (m *machine) product(lanes int) {
 	m.end()
 }
 
-func (m *machine) mulTile(t, rows gp, n, nv int) {
-	acc := m.accumulators(n, nv)
+func (m *machine) mulTile(t, rows gp, n, nv int, in inner) {
+	acc := in.accumulators(n, nv)
 	a, b, k, cs := GP64(), GP64(), GP64(), GP64()
 	MOVQ(at(t, mulA), a)
 	MOVQ(at(t, mulB), b)
@@ -238,7 +248,7 @@ func (m *machine) mulTile(t, rows gp, n, nv int) {
 	MOVQ(at(t, mulRS), rs)
 	ra := newRows(n, a, rs)
 	times(k, func() {
-		m.outer(acc, ra.at, func(j int) Mem { return at(b, m.bytes()*j) })
+		in.add(acc, ra.at, func(j int) Mem { return at(b, m.bytes()*j) })
 		advance(128, b)
 		for _, p := range ra.bases {
 			ADDQ(cs, p)

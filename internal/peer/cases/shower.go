@@ -49,6 +49,7 @@ type ShowerRunner struct {
 	pool             *ad.Pool
 	shards           *ad.Shards[float32]
 	train, velocity  *ad.Exec[float32]
+	rounded          *ad.Exec[float32]
 	adam             *nn.Adam[float32]
 	x, items, target []float32
 	weight, out      []float32
@@ -82,6 +83,8 @@ func NewShower(c Shower, k *kernel.Set[float32], threads int) (*ShowerRunner, er
 	r.adam = nn.NewAdam(ps, r.shards, k, r.pool, nn.AdamSettings{})
 	p, v = record()
 	r.velocity = p.Compile(k, r.pool, nil, ad.Settings{Shards: 32})
+	p, _ = record()
+	r.rounded = p.Compile(k, r.pool, nil, ad.Settings{Shards: 32, BFloat16: true})
 
 	s := rng.NewKey(1, "shower").At(0)
 	draw := func(n int) []float32 {
@@ -125,8 +128,13 @@ func (r *ShowerRunner) Train() {
 }
 
 // Velocity evaluates the network for n showers, at most 100.
-func (r *ShowerRunner) Velocity(n int) []float32 {
-	r.velocity.Run(&ad.Run[float32]{N: n, Inputs: []ad.Source[float32]{{Data: r.x}, {Data: r.items}}, Outputs: r.run.Outputs})
+func (r *ShowerRunner) Velocity(n int) []float32 { return r.evaluate(r.velocity, n) }
+
+// RoundedVelocity is Velocity with products of bfloat16 numbers, of the parameters that NewShower has drawn.
+func (r *ShowerRunner) RoundedVelocity(n int) []float32 { return r.evaluate(r.rounded, n) }
+
+func (r *ShowerRunner) evaluate(e *ad.Exec[float32], n int) []float32 {
+	e.Run(&ad.Run[float32]{N: n, Inputs: []ad.Source[float32]{{Data: r.x}, {Data: r.items}}, Outputs: r.run.Outputs})
 	return r.out[:n*r.Net.Tokens*r.Net.Patch]
 }
 
