@@ -93,6 +93,7 @@ type GenerateConfig struct {
 	Solver      string `yaml:"solver" help:"of the shapes: euler, midpoint, heun, rk4, rk38, dopri5; mean-flow with shape.mean"`
 	Steps       int    `yaml:"steps" min:"1" max:"1048576" help:"of the solver"`
 	EnergySteps int    `yaml:"energy_steps" min:"1" max:"1048576" help:"midpoint steps of the energies"`
+	Precision   string `yaml:"precision" oneof:"float32 bf16" help:"of the shape network's products; bf16 is faster on processors with AVX512_BF16"`
 }
 
 // defaultBudget is the time of a training that says nothing of it.
@@ -121,7 +122,7 @@ func configOf(s Settings) *Config {
 	if l := s.Latent; l.On {
 		c.Latent = LatentConfig{true, l.Stride[:], l.Channels, l.Blocks, l.Features, l.KL, l.Steps, l.Batch, l.Rate}
 	}
-	c.Generate = GenerateConfig{Solver: s.Solving.Solver, Steps: s.Solving.Steps, EnergySteps: s.Solving.EnergySteps}
+	c.Generate = GenerateConfig{Solver: s.Solving.Solver, Steps: s.Solving.Steps, EnergySteps: s.Solving.EnergySteps, Precision: s.Solving.Precision}
 	return c
 }
 
@@ -139,7 +140,7 @@ func (c *Config) Settings() Settings {
 		EnergySteps: c.Energy.Steps, EnergyBatch: c.Energy.Batch, EnergyRate: c.Energy.Rate,
 		Steps: c.Shape.Steps, Batch: c.Shape.Batch, Rate: c.Shape.Rate, Coupling: c.Shape.Coupling,
 		Budget: time.Duration(c.Train.Budget), Times: c.Train.Times, Average: none(c.Train.Average), Clip: none(c.Train.Clip), Decay: none(c.Train.Decay),
-		Solving: Solving{c.Generate.Solver, c.Generate.Steps, c.Generate.EnergySteps}}
+		Solving: Solving{c.Generate.Solver, c.Generate.Steps, c.Generate.EnergySteps, c.Generate.Precision}}
 	copy(s.Shape.Patch[:], c.Shape.Patch)
 	if l := c.Latent; l.On {
 		s.Latent = LatentSettings{On: true, Channels: l.Channels, Blocks: l.Blocks, Features: l.Features, KL: l.KL, Steps: l.Steps, Batch: l.Batch, Rate: l.Rate}

@@ -114,7 +114,7 @@ func (m *Model) Distill(ctx context.Context, o DistillOptions) ([]Distilled, err
 	n := max(8, min(o.Showers, distillFloats/m.shape.width()))
 	pool := ad.NewPool(o.Threads)
 	defer pool.Close()
-	w, err := m.newGenerator(pool, GenerateOptions{Seed: o.Seed, Solving: m.solving(Solving{})})
+	w, err := m.newGenerator(pool, GenerateOptions{Seed: o.Seed, Solving: m.solving(Solving{Precision: fullPrecision})})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
 	}

@@ -68,6 +68,9 @@ const (
 // does not grow with their number. Errors: impossible energies, those of in and f, the context's.
 func (m *Model) Generate(ctx context.Context, in Incident, o GenerateOptions, f func(incident []float64, voxels []float32, layers []float64) error) error {
 	o.Solving = m.solving(o.Solving)
+	if err := o.Solving.check(); err != nil {
+		return fmt.Errorf("calo: could not generate showers: %w: %w", err, ErrSettings)
+	}
 	shapes, err := m.solverOf(o.Solving)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
@@ -119,6 +122,9 @@ func (m *Model) solving(s Solving) Solving {
 	if s.EnergySteps == 0 {
 		s.EnergySteps = of.EnergySteps
 	}
+	if s.Precision == "" {
+		s.Precision = of.Precision
+	}
 	s.resolve()
 	return s
 }
@@ -146,7 +152,7 @@ type generator struct {
 func (m *Model) newGenerator(pool *ad.Pool, o GenerateOptions) (*generator, error) {
 	energies, err := m.energy.sampler(pool, o.EnergySteps)
 	w := &generator{Model: m, threads: pool.Workers(), energyNoise: rng.NewKey(o.Seed, "calo energy noise"), shapeKeys: rng.NewKey(o.Seed, "calo shape noise"), decodeKeys: rng.NewKey(o.Seed, "calo decoding"),
-		turnKeys: rng.NewKey(o.Seed, "calo turns"), energies: energies, shapeField: newShapeField(m, pool)}
+		turnKeys: rng.NewKey(o.Seed, "calo turns"), energies: energies, shapeField: newShapeField(m, pool, o.Precision)}
 	if m.Settings.Turns == "on" {
 		w.turned = turnings(m.codec)
 	}
@@ -270,13 +276,13 @@ type shapeField struct {
 // fieldShards is the number of parts of a block that run at the same time.
 const fieldShards = 32
 
-func newShapeField(m *Model, pool *ad.Pool) *shapeField {
+func newShapeField(m *Model, pool *ad.Pool, precision string) *shapeField {
 	net := m.shape
 	s := &shapeField{net: net, time: make([]float32, net.times)}
 	p := ad.NewProgram(m.shapeParams)
 	x, items, mask := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens)
 	s.out = p.Product(net.record(p, x, items), mask)
-	s.exec = p.Compile(kernel.Best(), pool, nil, ad.Settings{Shards: fieldShards})
+	s.exec = p.Compile(kernel.Best(), pool, nil, ad.Settings{Shards: fieldShards, BFloat16: precision == bfloat16})
 	s.in[0].Fill = s.fill
 	return s
 }

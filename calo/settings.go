@@ -103,7 +103,14 @@ type Solving struct {
 	Solver      string // of the shapes: a name of flows.SolverNames; default midpoint
 	Steps       int    // of it; default 8
 	EnergySteps int    // midpoint steps of the energies; default 25
+	Precision   string // of the inputs and weights of the shape network's linear layers: float32 (default) or bf16
 }
+
+// Values of Solving.Precision.
+const (
+	fullPrecision = "float32"
+	bfloat16      = "bf16"
+)
 
 func (s *Solving) resolve() {
 	if s.Solver == "" {
@@ -115,6 +122,19 @@ func (s *Solving) resolve() {
 	if s.EnergySteps == 0 {
 		s.EnergySteps = 25
 	}
+	if s.Precision == "" {
+		s.Precision = fullPrecision
+	}
+}
+
+func (s *Solving) check() error {
+	switch {
+	case s.Steps < 1 || s.Steps > 1<<20 || s.EnergySteps < 1 || s.EnergySteps > 1<<20:
+		return fmt.Errorf("%d and %d steps of a solver", s.Steps, s.EnergySteps)
+	case s.Precision != "" && s.Precision != fullPrecision && s.Precision != bfloat16: // models of before have none
+		return fmt.Errorf("precision %q: %s, %s are possible", s.Precision, fullPrecision, bfloat16)
+	}
+	return nil
 }
 
 func (s Settings) resolve(c Codec) Settings {
@@ -171,6 +191,9 @@ func (s *Settings) check() error {
 	if err := s.Energy.check(); err != nil {
 		return fail("%w", err)
 	}
+	if err := s.Solving.check(); err != nil {
+		return fail("%w", err)
+	}
 	switch {
 	case s.EnergyBatch < 1 || s.Batch < 1 || s.EnergyBatch > 1<<20 || s.Batch > 1<<20:
 		return fail("batches of %d and %d showers", s.EnergyBatch, s.Batch)
@@ -186,8 +209,6 @@ func (s *Settings) check() error {
 		return fail("coupling by turns needs voxels, not the numbers of an autoencoder")
 	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec != "quantile" && s.Codec != "vit4hep"):
 		return fail("coupling by turns needs turned showers and a codec that treats all sectors alike and does not say how a shower lies (quantile, vit4hep)")
-	case s.Solving.Steps < 1 || s.Solving.Steps > 1<<20 || s.Solving.EnergySteps < 1 || s.Solving.EnergySteps > 1<<20:
-		return fail("%d and %d steps of a solver", s.Solving.Steps, s.Solving.EnergySteps)
 	}
 	for _, v := range []struct {
 		name         string

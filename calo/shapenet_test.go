@@ -25,6 +25,8 @@ func BenchmarkShapeNet(b *testing.B) {
 				{"train", r.Train, r.Work()},
 				{"velocity100", func() { r.Velocity(100) }, 100 * r.Net.Operations()},
 				{"velocity1", func() { r.Velocity(1) }, r.Net.Operations()},
+				{"bf16velocity100", func() { r.RoundedVelocity(100) }, 100 * r.Net.Operations()},
+				{"bf16velocity1", func() { r.RoundedVelocity(1) }, r.Net.Operations()},
 			} {
 				b.Run(op.name, func(b *testing.B) {
 					op.step()
