@@ -1,6 +1,7 @@
 package rootio
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -269,6 +270,9 @@ func readRange(f *riofs.File, file, path string, t rtree.Tree, names []string, l
 			b.Cols[inVars[i]] = v
 		}
 		got, err := readArrays(arrays, at, at+int64(n))
+		if errors.Is(err, errChecksum) {
+			return &Error{Op: "read", File: file, Object: obj, Kind: ErrCorrupt, Err: err}
+		}
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -20,6 +21,7 @@ import (
 // asks its buffers for single bytes, needs twice the time. Where anything is not as expected, reading is an error and the decoder has the word.
 type flat struct {
 	f     *riofs.File
+	name  string
 	kind  Kind
 	seek  []int64 // baskets in the file
 	size  []int32
@@ -37,7 +39,10 @@ type flat struct {
 	inflater io.ReadCloser
 }
 
-var errNotFlat = errors.New("not an array of numbers")
+var (
+	errNotFlat  = errors.New("not an array of numbers")
+	errChecksum = errors.New("the checksum of its compressed bytes is wrong") // the decoder does not look at it
+)
 
 // newFlat returns a reader of a branch, nil if it is not flat.
 func newFlat(f *riofs.File, t rtree.Tree, name string, k Kind) *flat {
@@ -74,10 +79,10 @@ func newFlat(f *riofs.File, t rtree.Tree, name string, k Kind) *flat {
 			return nil
 		}
 	}
-	return &flat{f: f, kind: k, loaded: -1, seek: slices.Clone((*seek)[:n]), size: slices.Clone((*size)[:n]), first: slices.Clone((*entry)[:n+1])}
+	return &flat{f: f, name: name, kind: k, loaded: -1, seek: slices.Clone((*seek)[:n]), size: slices.Clone((*size)[:n]), first: slices.Clone((*entry)[:n+1])}
 }
 
-// readArrays returns rows lo to hi of flat branches, or errNotFlat.
+// readArrays returns rows lo to hi of flat branches, errNotFlat or errChecksum.
 func readArrays(branches []*flat, lo, hi int64) ([]*Values, error) {
 	out, errs := make([]*Values, len(branches)), make([]error, len(branches))
 	par.For(0, len(branches), 1, func(i, _, _ int) {
@@ -86,7 +91,10 @@ func readArrays(branches []*flat, lo, hi int64) ([]*Values, error) {
 			return err
 		})
 	})
-	if errors.Join(errs...) != nil {
+	switch err := errors.Join(errs...); {
+	case errors.Is(err, errChecksum):
+		return nil, err
+	case err != nil:
 		return nil, errNotFlat
 	}
 	return out, nil
@@ -194,6 +202,11 @@ func (c *flat) inflate(n int) (err error) {
 		}
 		c.have += k
 		c.left -= k
+		if c.left == 0 {
+			if _, err := c.inflater.Read(make([]byte, 1)); errors.Is(err, zlib.ErrChecksum) {
+				return fmt.Errorf("branch %q: the basket of rows %d to %d: %w", c.name, c.first[c.loaded], c.first[c.loaded+1], errChecksum)
+			}
+		}
 	}
 	if start < n {
 		toLittleEndian(c.values[start:n], c.kind.Elem.Size())

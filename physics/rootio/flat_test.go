@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -103,5 +104,35 @@ func TestFlatGivesWay(t *testing.T) {
 	err = chain.Read(context.Background(), []string{"i"}, 0, -1, func(b *Batch) error { rows += b.N; return nil })
 	if !errors.Is(err, ErrCorrupt) || rows != batchRows {
 		t.Errorf("%d rows, then %v", rows, err)
+	}
+}
+
+// TestFlatChecksum: bytes that inflate, but not to what was packed, are no data.
+func TestFlatChecksum(t *testing.T) {
+	const n = 2 * batchRows
+	x := make([]int64, n)
+	for i := range x {
+		x[i] = int64(i / 50)
+	}
+	cols := []WriteColumn{{Name: "i", Kind: Kind{Elem: Int32}}}
+	path := filepath.Join(t.TempDir(), "a.root")
+	writeTree(t, path, WriteOptions{Basket: 40000}, cols, &Batch{N: n, Cols: map[string]*Values{"i": Ints(Int32, x)}})
+	c := flatsOf(t, path, cols)["i"]
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file[c.seek[1]+int64(c.size[1])-1] ^= 1 // the last byte of the sum
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chain, err := Open(context.Background(), []string{path}, "", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chain.Close()
+	err = chain.Read(context.Background(), []string{"i"}, 0, -1, func(*Batch) error { return nil })
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `branch "i": the basket of rows 10000 to 20000`) {
+		t.Error(err)
 	}
 }
