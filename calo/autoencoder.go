@@ -16,7 +16,7 @@ type LatentSettings struct {
 	Channels int     // default 16
 	Blocks   int     // residual convolutions of encoder and of decoder, over neighbouring cells; default 1
 	Features int     // numbers of a cell; default 2
-	KL       float64 // weight of the divergence from normal numbers, 1 is that of a likelihood; default 0.01
+	KL       float64 // weight of the divergence from normal numbers, 1 is that of a likelihood; default 0.001
 	Steps    int     // of its training; or a fifth of the budget
 	Batch    int     // default 128
 	Rate     float64 // default 5e-3
@@ -35,7 +35,7 @@ func (s *LatentSettings) resolve() {
 		}
 	}
 	if s.KL == 0 {
-		s.KL = 0.01
+		s.KL = 0.001
 	}
 	if s.Rate == 0 {
 		s.Rate = 5e-3

@@ -73,7 +73,7 @@ type LatentConfig struct {
 	Channels int     `yaml:"channels,omitempty" min:"0" max:"1024" help:"default 16"`
 	Blocks   int     `yaml:"blocks,omitempty" min:"0" max:"64" help:"convolutions over neighbouring cells, of each side; default 1"`
 	Features int     `yaml:"features,omitempty" min:"0" max:"256" help:"numbers of a cell; default 2"`
-	KL       float64 `yaml:"kl,omitempty" min:"0" max:"1" help:"weight of the divergence from normal numbers, 1 is that of a likelihood; default 0.01"`
+	KL       float64 `yaml:"kl,omitempty" min:"0" max:"1" help:"weight of the divergence from normal numbers, 1 is that of a likelihood; default 0.001"`
 	Steps    int     `yaml:"steps,omitempty" min:"0" help:"of the training, instead of a fifth of train.budget"`
 	Batch    int     `yaml:"batch,omitempty" min:"0" max:"1048576" help:"showers a step; default 128"`
 	Rate     float64 `yaml:"rate,omitempty" min:"0" max:"1" help:"highest learning rate; default 5e-3"`

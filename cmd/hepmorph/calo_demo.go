@@ -43,7 +43,7 @@ what is asked for. It takes some minutes on two cores and ends with a report.`,
 	f.StringVar(&d.out, "out", "demo-calo", "folder to write to")
 	f.Int64Var(&d.events, "events", 20000, "showers to train on; half as many are generated")
 	f.IntVar(&d.steps, "steps", 5000, "steps of the shape network, and half as many of the energy network")
-	f.IntVar(&d.latent, "latent-steps", 800, "steps of the model with an autoencoder, 0: none")
+	f.IntVar(&d.latent, "latent-steps", 800, "steps of the shape network with an autoencoder, half as many of that; 0: none")
 	return c
 }
 
@@ -131,7 +131,7 @@ func (a *app) demoShowers(cmd *cobra.Command, d demoShowers) error {
 		return err
 	}
 	if d.latent > 0 {
-		l, err := a.demoTrain(cmd, in("latent.yaml"), in("latent"), fmt.Sprintf(caloLatentConfig, in("train.h5"), d.latent, d.latent, d.latent/2))
+		l, err := a.demoTrain(cmd, in("latent.yaml"), in("latent"), fmt.Sprintf(caloLatentConfig, in("train.h5"), 3*d.latent/2, d.latent, d.latent/2))
 		if err != nil {
 			return err
 		}
