@@ -33,7 +33,9 @@ func TestAutoencoderGradients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noisy(ps)
+	for _, q := range ps.List {
+		ps.Normal(q, 0.2, 3) // more, and variances differ by powers of ten
+	}
 	p := ad.NewProgram(ps)
 	net.loss(p)
 	compareGradients(t, "autoencoder", p, 48, 24, 48, 12, 2, 12)
@@ -118,7 +120,7 @@ func TestAutoencoderLearnsShowers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.finish()
-	if !(res.Best < before-0.2) {
+	if !(res.Best < 0.7*before) {
 		t.Errorf("loss %v, %v before the training", res.Best, before)
 	}
 	c.standardise(st, rows, 1)
@@ -169,7 +171,7 @@ func TestAutoencoderLearnsShowers(t *testing.T) {
 			}
 		}
 	}
-	if !(own < 0.65*other) {
+	if !(own < 0.6*other) {
 		t.Errorf("a shower is off by %v of its energy, by %v with the numbers of another one", own/float64(len(numbers)), other/float64(len(numbers)))
 	}
 	if off, _ := radius.result(); !(off < 0.1) { // 0.13 without the tilt of the inner codec

@@ -185,7 +185,7 @@ func compareGradients(t *testing.T, name string, p *ad.Program[float64], widths 
 		ps.W[at] = own - h
 		want := (up - loss(false)) / (2 * h)
 		ps.W[at] = own
-		if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-5*(1+math.Abs(want))) || largest == 0 {
+		if got := sh.G[0][at]; !(math.Abs(got-want) <= 1e-6*(1+math.Abs(want))) || largest == 0 {
 			t.Errorf("%s: %s: gradient %v, differences say %v", name, q.Name, got, want)
 		}
 	}

@@ -100,7 +100,7 @@ func setScales(domains []*linearFit) {
 			sign := float64(1 - 2*d)
 			log, held, variance = log+sign*l.left[j], held+sign*l.held[j], variance+1/(2*l.rows)
 		}
-		if log*log < enough*variance || log*(2*held-log) <= 0 {
+		if log*log < enough*variance || !(log*(2*held-log) > 0) { // without validation rows held is no number
 			continue
 		}
 		part := log / float64(len(domains))

@@ -146,6 +146,7 @@ func TestCalibrationScales(t *testing.T) {
 		{"clear", side{0.6, 0.5}, side{-0.4, -0.3}, 1, 5e5},
 		{"known by heart in both", side{-1, 0.1}, side{-1.05, -0.1}, 0, 5e5},
 		{"denied", side{0.6, -0.1}, side{-0.4, 0}, 0, 5e5},
+		{"no validation rows", side{0.6, math.NaN()}, side{-0.4, math.NaN()}, 0, 5e5},
 		{"too few to tell", side{0.6, 0.5}, side{-0.4, -0.3}, 0, 5e3},
 	} {
 		var fits []*linearFit

@@ -43,7 +43,7 @@ what is asked for. It takes some minutes on two cores and ends with a report.`,
 	f.StringVar(&d.out, "out", "demo-calo", "folder to write to")
 	f.Int64Var(&d.events, "events", 20000, "showers to train on; half as many are generated")
 	f.IntVar(&d.steps, "steps", 5000, "steps of the shape network, and half as many of the energy network")
-	f.IntVar(&d.latent, "latent-steps", 800, "steps of the shape network with an autoencoder, half as many of that; 0: none")
+	f.IntVar(&d.latent, "latent-steps", 800, "steps of the shape network of a second model with an autoencoder, which gets half as many and its energy network half as many again; 0: none")
 	return c
 }
 

@@ -142,29 +142,8 @@ func testMulPairs(t *testing.T, mulPairs func(c []float32, cp int, a []uint32, r
 			c, cp := panels(r, m, np, r.IntN(3)*Lanes, 1)
 			gate, gp := panels(r, m, np, r.IntN(2)*Lanes, 1)
 			bias := newVec(m, 1).fill(r, 1)
-			var e Epilogue[float32]
-			var f Epilogue[float64]
-			name := fmt.Sprintf("m=%d pairs=%d np=%d", m, pairs, np)
-			if r.IntN(2) == 0 {
-				e.Bias, f.Bias = bias.s, bias.w
-				name += " bias"
-			}
-			if r.IntN(2) == 0 {
-				e.Act, f.Act = ReLU, ReLU
-				name += " relu"
-			}
-			if r.IntN(2) == 0 {
-				e.Add, f.Add = true, true
-				name += " add"
-			}
-			if r.IntN(2) == 0 {
-				e.Half, f.Half = true, true
-				name += " half"
-			}
-			if r.IntN(2) == 0 {
-				e.Gate, e.GateStride, f.Gate, f.GateStride = gate.s, gp, gate.w, gp
-				name += " gate"
-			}
+			e, f, with := someEpilogue(r, bias, gate, gp)
+			name := fmt.Sprintf("m=%d pairs=%d np=%d%s", m, pairs, np, with)
 			as, bs := slices.Clone(a.s), slices.Clone(b.s)
 			mulPairs(c.s, cp, a.s, rs, b.s, bp, m, pairs, np, e)
 			reference.Mul(c.w, cp, aw, 2*pairs, 1, bw, 2*pairs*Lanes, m, 2*pairs, np, nil, f)

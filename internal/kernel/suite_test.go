@@ -107,6 +107,31 @@ func someSpans(r *rand.Rand, m, k int) []Span {
 	return s
 }
 
+// someEpilogue picks parts of an epilogue at random, for the kernel and for the reference, and names them.
+func someEpilogue(r *rand.Rand, bias, gate *vec, gateStride int) (e Epilogue[float32], f Epilogue[float64], name string) {
+	if r.IntN(2) == 0 {
+		e.Bias, f.Bias = bias.s, bias.w
+		name += " bias"
+	}
+	if r.IntN(2) == 0 {
+		e.Act, f.Act = ReLU, ReLU
+		name += " relu"
+	}
+	if r.IntN(2) == 0 {
+		e.Add, f.Add = true, true
+		name += " add"
+	}
+	if r.IntN(2) == 0 {
+		e.Half, f.Half = true, true
+		name += " half"
+	}
+	if r.IntN(2) == 0 {
+		e.Gate, e.GateStride, f.Gate, f.GateStride = gate.s, gateStride, gate.w, gateStride
+		name += " gate"
+	}
+	return e, f, name
+}
+
 func TestMul(t *testing.T) {
 	eachSet(t, func(t *testing.T, set *Set[float32]) {
 		r := random(1)
@@ -134,29 +159,8 @@ func TestMul(t *testing.T) {
 				if spanned {
 					spans = someSpans(r, m, k)
 				}
-				var e Epilogue[float32]
-				var f Epilogue[float64]
-				name := fmt.Sprintf("m=%d k=%d np=%d transposed=%v spans=%v", m, k, np, transposed, spans)
-				if r.IntN(2) == 0 {
-					e.Bias, f.Bias = bias.s, bias.w
-					name += " bias"
-				}
-				if r.IntN(2) == 0 {
-					e.Act, f.Act = ReLU, ReLU
-					name += " relu"
-				}
-				if r.IntN(2) == 0 {
-					e.Add, f.Add = true, true
-					name += " add"
-				}
-				if r.IntN(2) == 0 {
-					e.Half, f.Half = true, true
-					name += " half"
-				}
-				if r.IntN(2) == 0 {
-					e.Gate, e.GateStride, f.Gate, f.GateStride = gate.s, gp, gate.w, gp
-					name += " gate"
-				}
+				e, f, with := someEpilogue(r, bias, gate, gp)
+				name := fmt.Sprintf("m=%d k=%d np=%d transposed=%v spans=%v%s", m, k, np, transposed, spans, with)
 				set.Mul(c.s, cp, a.s, rs, cs, b.s, bp, m, k, np, spans, e)
 				reference.Mul(c.w, cp, a.w, rs, cs, b.w, bp, m, k, np, spans, f)
 				c.check(t, name, 2e-6*math.Sqrt(float64(k+1)))

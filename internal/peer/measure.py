@@ -105,11 +105,11 @@ def trees(a):
     out = ["", "## Our own trees beside the judges'", "", "`morph validate` on the models of seed 1 against the judges, with the weights that apply wrote in both.", "",
            "| task | judge before | ours before | judge after | ours after | our floor |", "|---|---|---|---|---|---|"]
     for task in BARS:
-        folder, own = os.path.join(a.work, task + "-1"), next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))["own"]
+        folder, judge = os.path.join(a.work, task + "-1"), next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))
+        judge = {**judge, **judge["own"]} # "before" needs no weights of ours
         m, verdict = report(a, os.path.join(folder, "model.hmm"), folder)
         q = m[("auc", "gbdt", "features+conditions")]
-        before = own["before"] if "before" in own else next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))["before"]
-        out.append(f"| {BARS[task][0]} | {before[0]:.4f} | {q['before']:.4f} | {own['after'][0]:.4f} | {q['after']:.4f} ± {q['after_sd']:.4f} | {q['floor']:.4f} ± {q['floor_sd']:.4f} |")
+        out.append(f"| {BARS[task][0]} | {judge['before'][0]:.4f} | {q['before']:.4f} | {judge['after'][0]:.4f} | {q['after']:.4f} ± {q['after_sd']:.4f} | {q['floor']:.4f} ± {q['floor_sd']:.4f} |")
         if task == "oneflow":
             toy, judged = m, verdict
     out += ["", f"The toy by `morph validate`, targets {judged}; {toy[('w1', 'marginal', 'v1A')]['n']} held-out events a side.", "", "| quantity | before | after | floor | asked for | p |", "|---|---|---|---|---|---|"]

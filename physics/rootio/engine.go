@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"go-hep.org/x/hep/groot/riofs"
@@ -49,19 +50,15 @@ func brief(s string) string {
 	return s
 }
 
-// unknownToGroot are pieces of the texts with which groot, and reflect under it, panic at a class or leaf that they can't decode. There is nothing
+// unknownToGroot matches the texts with which groot, and reflect under it, panic at a class or leaf that they can't decode. There is nothing
 // but the text to tell such a panic from one at damaged bytes.
-var unknownToGroot = []string{
-	"no streamer", "not implemented", "not supported", "could not find streamer", "NumField of non-struct", "no leaf for",
-	"unknown C++", "invalid reflect type", "could not build element", "reflect:", "could not find type", "interface conversion", "Elem of invalid type", "not yet", "could not find read-streamer",
-}
+var unknownToGroot = regexp.MustCompile(`no (streamer|leaf for)|not (implemented|supported|yet)|could not (find (read-)?streamer|find type|build element)|` +
+	`unknown C\+\+|invalid reflect type|interface conversion|reflect:|NumField of non-struct|Elem of invalid type`)
 
 // panicKind tells a class that groot does not know from damage.
 func panicKind(why string) error {
-	for _, s := range unknownToGroot {
-		if strings.Contains(why, s) {
-			return ErrUnsupported
-		}
+	if unknownToGroot.MatchString(why) {
+		return ErrUnsupported
 	}
 	return ErrCorrupt
 }

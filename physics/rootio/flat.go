@@ -203,8 +203,11 @@ func (c *flat) inflate(n int) (err error) {
 		c.have += k
 		c.left -= k
 		if c.left == 0 {
-			if _, err := c.inflater.Read(make([]byte, 1)); errors.Is(err, zlib.ErrChecksum) {
+			switch _, err := c.inflater.Read(make([]byte, 1)); {
+			case errors.Is(err, zlib.ErrChecksum):
 				return fmt.Errorf("branch %q: the basket of rows %d to %d: %w", c.name, c.first[c.loaded], c.first[c.loaded+1], errChecksum)
+			case err != io.EOF:
+				return errNotFlat
 			}
 		}
 	}

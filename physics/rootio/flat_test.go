@@ -61,21 +61,27 @@ func TestFlatBranches(t *testing.T) {
 	}
 }
 
-// TestFlatGivesWay: where a basket is not what it should be, the decoder reads on, from the right row, or says what is wrong.
-func TestFlatGivesWay(t *testing.T) {
-	const n = 3 * batchRows
-	x := make([]int64, n)
+// flatFile writes n rows of one branch i in baskets of 10000, and returns them and the bytes of the file.
+func flatFile(t *testing.T, n int) (path string, cols []WriteColumn, x []int64, file []byte) {
+	t.Helper()
+	x = make([]int64, n)
 	for i := range x {
 		x[i] = int64(i / 50)
 	}
-	cols := []WriteColumn{{Name: "i", Kind: Kind{Elem: Int32}}}
-	path := filepath.Join(t.TempDir(), "a.root")
+	cols, path = []WriteColumn{{Name: "i", Kind: Kind{Elem: Int32}}}, filepath.Join(t.TempDir(), "a.root")
 	writeTree(t, path, WriteOptions{Basket: 40000}, cols, &Batch{N: n, Cols: map[string]*Values{"i": Ints(Int32, x)}})
-	c := flatsOf(t, path, cols)["i"]
 	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path, cols, x, file
+}
+
+// TestFlatGivesWay: where a basket is not what it should be, the decoder reads on, from the right row, or says what is wrong.
+func TestFlatGivesWay(t *testing.T) {
+	const n = 3 * batchRows
+	path, cols, x, file := flatFile(t, n)
+	c := flatsOf(t, path, cols)["i"]
 	at := int(c.seek[5]) // beyond the first batch
 	at += bytes.Index(file[at:], []byte("ZL\x08"))
 
@@ -110,18 +116,8 @@ func TestFlatGivesWay(t *testing.T) {
 // TestFlatChecksum: bytes that inflate, but not to what was packed, are no data.
 func TestFlatChecksum(t *testing.T) {
 	const n = 2 * batchRows
-	x := make([]int64, n)
-	for i := range x {
-		x[i] = int64(i / 50)
-	}
-	cols := []WriteColumn{{Name: "i", Kind: Kind{Elem: Int32}}}
-	path := filepath.Join(t.TempDir(), "a.root")
-	writeTree(t, path, WriteOptions{Basket: 40000}, cols, &Batch{N: n, Cols: map[string]*Values{"i": Ints(Int32, x)}})
+	path, cols, _, file := flatFile(t, n)
 	c := flatsOf(t, path, cols)["i"]
-	file, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	file[c.seek[1]+int64(c.size[1])-1] ^= 1 // the last byte of the sum
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
