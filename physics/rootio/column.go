@@ -271,7 +271,7 @@ func readRange(f *riofs.File, file, path string, t rtree.Tree, names []string, l
 		}
 		got, err := readArrays(arrays, at, at+int64(n))
 		if errors.Is(err, errChecksum) {
-			return &Error{Op: "read", File: file, Object: obj, Kind: ErrCorrupt, Err: err}
+			return &Error{Op: "read", File: file, Object: obj, Kind: ErrCorrupt, Err: err, Hint: "fetch it again"}
 		}
 		if err != nil {
 			return err

@@ -128,7 +128,7 @@ func TestFlatChecksum(t *testing.T) {
 	}
 	defer chain.Close()
 	err = chain.Read(context.Background(), []string{"i"}, 0, -1, func(*Batch) error { return nil })
-	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `branch "i": the basket of rows 10000 to 20000`) {
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `branch "i": the basket of rows 10000 to 20000`) || !strings.Contains(err.Error(), "fetch it again") {
 		t.Error(err)
 	}
 }
