@@ -102,6 +102,7 @@ type ReweightConfig struct {
 	Bins    int      `yaml:"bins" min:"2" max:"200" help:"of a histogram, each axis"`
 	Folds   int      `yaml:"folds" min:"2" max:"10" help:"of a classifier: factors of training rows come from trees that have not seen them"`
 	Rounds  int      `yaml:"rounds" min:"1" max:"20" help:"of a classifier: each corrects what the ones before have left"`
+	Balance bool     `yaml:"balance" help:"in the end make means, variances and covariances of the conditions those of the data"`
 }
 
 // WeightsConfig says how signed weights are treated in training.
@@ -268,7 +269,7 @@ func NewConfig() *Config {
 		Seed:     1,
 		Row:      "event",
 		Split:    Split{Validation: 0.1},
-		Reweight: ReweightConfig{Method: "classifier", Clip: 10, Bins: 20, Folds: 4, Rounds: 3},
+		Reweight: ReweightConfig{Method: "classifier", Clip: 10, Bins: 20, Folds: 4, Rounds: 3, Balance: true},
 		Weights:  WeightsConfig{Signed: "auto"},
 		Method:   Switch,
 		Pairing:  Own,

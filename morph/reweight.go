@@ -21,6 +21,7 @@ type Reweighter struct {
 	Clip    float64        `json:"clip"`
 	Norm    float64        `json:"norm"` // weighted mean of the factors before, over the training rows
 	Report  ReweightReport `json:"report"`
+	Balance *Balance       `json:"balance,omitempty"` // nil: none
 
 	// histogram: inner edges of each axis, factor of each bin, the last axis runs fastest
 	Edges   [][]float64 `json:"edges,omitempty"`
@@ -115,6 +116,19 @@ func FitReweighter(cfg ReweightConfig, columns []string, sim, data Conditioned, 
 		k[i] = r.factor(l)
 		sum += ws[i] * k[i]
 	}
+	if sum > 0 && cfg.Balance {
+		weighted := Conditioned{Cols: sim.Cols, Weight: make([]float64, len(k))}
+		for i := range k {
+			weighted.Weight[i] = ws[i] * k[i] / sum
+		}
+		if r.Balance = fitBalance(weighted, data); r.Balance != nil {
+			r.Balance.scale(sim.Cols, k)
+			sum = 0
+			for i := range k {
+				sum += ws[i] * k[i]
+			}
+		}
+	}
 	if !(sum > 0) {
 		return nil, nil, fmt.Errorf("morph: could not reweight the conditions: simulation and data have no common region: %w", ErrInput)
 	}
@@ -149,6 +163,7 @@ func (r *Reweighter) Apply(cols [][]float64, out []float64, threads int) {
 	for i, l := range out {
 		out[i] = r.factor(l) / r.Norm
 	}
+	r.Balance.scale(cols, out)
 }
 
 // logFactors writes log factors before clipping.
@@ -421,6 +436,9 @@ func LoadReweighter(f *modelfile.File, name string) (*Reweighter, error) {
 	}
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("morph: could not restore the reweighting: %s: %w", fmt.Sprintf(format, a...), modelfile.ErrUnusable)
+	}
+	if n := len(r.Columns); r.Balance != nil && (len(r.Balance.Mean) != n || len(r.Balance.SD) != n || len(r.Balance.Lambda) != n && len(r.Balance.Lambda) != n+n*(n+1)/2) {
+		return nil, bad("the balance is not one of %d columns", n)
 	}
 	if !(r.Norm > 0) || !(r.Clip > 0) && r.Method != "none" {
 		return nil, bad("norm %v, clip %v", r.Norm, r.Clip)
