@@ -200,9 +200,10 @@ func (m *momentCodec) DecodeShape(voxels []float32, e *Energies, x []float32, _ 
 				}
 			}
 		}
-	}, func(l int, w []float64) {
-		p := e.Planes[l]
-		t.tilt(w, e.Layers[l], m.axes[l], planeAxes{p.R, p.RR, p.X, p.Y, p.Q, p.U}, located(e, l) && e.Filled[l] >= tiltLeast)
+	}, func(l int, r *ranks) {
+		if p := e.Planes[l]; located(e, l) && e.Filled[l] >= tiltLeast {
+			t.tilt(r, e.Layers[l], m.axes[l], planeAxes{p.R, p.RR, p.X, p.Y, p.Q, p.U})
+		}
 	})
 }
 

@@ -23,6 +23,51 @@ func planeOf(w []float64, axes []planeAxes) (mean planeAxes) {
 	return mean
 }
 
+// logarithms are ranks of filled voxels whose numbers are half the logarithms of their energies.
+func logarithms(w []float64) *ranks {
+	grid := make([]float32, gridN)
+	for k := range grid {
+		grid[k] = float32(-gridEdge + gridStep*float64(k))
+	}
+	r := &ranks{sections: []section{{sd: 2, q0: grid, q1: grid}}}
+	for v, x := range w {
+		if x > 0 {
+			r.rank = append(r.rank, rank{voxel: v, normal: math.Log(x) / 2})
+		}
+	}
+	return r
+}
+
+func TestRanksAddUp(t *testing.T) {
+	key := rng.NewKey(1, "ranks")
+	for i := range 200 {
+		s := key.At(uint64(i))
+		w := make([]float64, 1+s.IntN(40))
+		for v := range w {
+			w[v] = math.Exp(2 * max(-2, min(s.Norm(), 2)))
+		}
+		r := logarithms(w)
+		before, sum, got := r.energy(0, 0), math.Exp(4*s.Norm()), 0.0
+		for _, x := range w {
+			got += x
+		}
+		sum *= got
+		r.sumTo(sum)
+		by := math.Log(r.energy(0, 0) / before)
+		got = 0
+		for k := range w {
+			x := r.energy(k, 0)
+			got += x
+			if relative(x, w[k]*math.Exp(by)) > 1e-9 {
+				t.Fatalf("%d: voxel %d changes by %v, the first one by %v", i, k, math.Log(x/w[k]), by)
+			}
+		}
+		if far := math.Abs(math.Log(got / sum)); far > 2*sumClose && math.Abs(by) < 2*sumMost-0.01 {
+			t.Errorf("%d: the sum is off by %v after a change by %v", i, far, by)
+		}
+	}
+}
+
 func TestTilt(t *testing.T) {
 	g := lookup(t, "mini")
 	axes := newMoments(quantile{g: g}).axes[4]
@@ -38,13 +83,20 @@ func TestTilt(t *testing.T) {
 		w, other := make([]float64, len(axes)), make([]float64, len(axes))
 		for v := range w {
 			if s.Float64() < 0.7 {
-				w[v] = math.Exp(2 * s.Norm())
+				w[v] = math.Exp(2 * max(-2.4, min(s.Norm(), 2.4)))
 				other[v] = w[v] * math.Exp(0.3*s.Norm())
 			}
 		}
 		energy, target := sumOf(other), planeOf(other, axes)
+		tilt := func(w []float64, energy float64, target planeAxes) {
+			r := logarithms(w)
+			tilted.tilt(r, energy, axes, target)
+			for i, k := range r.rank {
+				w[k.voxel] = r.energy(i, 0)
+			}
+		}
 		got := slices.Clone(w)
-		tilted.tilt(got, energy, axes, target, true)
+		tilt(got, energy, target)
 		if r := relative(sumOf(got), energy); r > 1e-3 {
 			t.Errorf("%d: the sum is off by %v", i, r)
 		}
@@ -55,7 +107,7 @@ func TestTilt(t *testing.T) {
 			}
 		}
 		same := slices.Clone(w)
-		tilted.tilt(same, sumOf(w), axes, planeOf(w, axes), true)
+		tilt(same, sumOf(w), planeOf(w, axes))
 		for v := range w {
 			if (w[v] > 0) != (got[v] > 0) {
 				t.Fatalf("%d: voxel %d: %v from %v", i, v, got[v], w[v])
@@ -64,7 +116,7 @@ func TestTilt(t *testing.T) {
 				t.Fatalf("%d: numbers that are met change %v to %v", i, w[v], same[v])
 			}
 		}
-		tilted.tilt(got, 1e6, axes, planeAxes{1e3, -5, 100, -100, 1e6, 1e6}, true)
+		tilt(got, 1e6, planeAxes{1e3, -5, 100, -100, 1e6, 1e6})
 		for v, x := range got {
 			if math.IsNaN(x) || math.IsInf(x, 0) || (x > 0) != (w[v] > 0) {
 				t.Fatalf("%d: impossible numbers give %v", i, x)

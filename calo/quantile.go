@@ -239,11 +239,12 @@ func (q *quantile) DecodeShape(voxels []float32, e *Energies, x []float32, _ *rn
 }
 
 // decode makes voxels of shape numbers. For each layer prefer, unless nil, may change how far voxels stand above the point where zeros end, and
-// adjust the relative energies of the filled ones.
-func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer func(l int, margin []float64), adjust func(l int, w []float64)) {
+// adjust the ranks of the filled ones, whose energies add up to that of the layer.
+func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer func(l int, margin []float64), adjust func(l int, r *ranks)) {
 	var sec section
 	var margin, w []float64
 	var order []int
+	var all ranks
 	for l, el := range e.Layers {
 		lo, hi := q.g.Span(l)
 		if el <= 0 {
@@ -271,15 +272,21 @@ func (q *quantile) decode(voxels []float32, e *Energies, x []float32, prefer fun
 		for _, v := range filled {
 			w[v] = 1
 		}
+		all.clear()
 		q.ring(l, el, &sec, func(first, rings int) {
 			for v := first; v < hi; v += rings {
 				if w[v-lo] > 0 {
-					w[v-lo] = math.Exp(sec.inverse(max(finite(x[v])-shift, sec.cut)))
+					all.rank = append(all.rank, rank{v - lo, len(all.sections), sec.below(max(finite(x[v])-shift, sec.cut))})
 				}
 			}
+			all.sections = append(all.sections, sec)
 		})
+		all.sumTo(el)
 		if adjust != nil {
-			adjust(l, w)
+			adjust(l, &all)
+		}
+		for i, r := range all.rank {
+			w[r.voxel] = all.energy(i, 0)
 		}
 		fillLayer(voxels[lo:hi], w, el, q.g.Threshold, true)
 	}

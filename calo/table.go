@@ -122,7 +122,10 @@ func (s *section) above(z float64) float64 {
 func (s *section) spread(u float64) float64 { return normalQuantile(s.empty * u) }
 
 // inverse is the x of a normal number above the cut. A number at or below it gives the smallest x.
-func (s *section) inverse(g float64) float64 {
+func (s *section) inverse(g float64) float64 { return s.value(s.below(g)) }
+
+// below is the inverse of above.
+func (s *section) below(g float64) float64 {
 	z := g
 	if s.empty >= minEmpty {
 		if tail := normalCDF(-g) / (1 - s.empty); tail < 0.5 {
@@ -131,7 +134,11 @@ func (s *section) inverse(g float64) float64 {
 			z = normalQuantile(max(0, normalCDF(g)-s.empty) / (1 - s.empty))
 		}
 	}
-	z = min(max(z, -maxNormal), maxNormal)
+	return min(max(z, -maxNormal), maxNormal)
+}
+
+// value is the x of the normal number z that says where x lies among those that are not empty.
+func (s *section) value(z float64) float64 {
 	p := (z + gridEdge) / gridStep
 	i := min(max(int(math.Floor(p)), 0), gridN-2)
 	q := s.q(i)

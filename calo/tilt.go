@@ -4,47 +4,37 @@ import "math"
 
 // A tilter moves the energies of a layer's voxels to a sum and to means of their axes.
 type tilter struct {
-	gains  [][tiltNumbers]float64 // of the voxels with energy: change of sum and means with the logarithm of a voxel
-	change []float64              // of the logarithms
-	at     []int
+	gains  [][tiltNumbers]float64 // of the filled voxels: change of sum and means with the normal number of a voxel
+	change []float64              // of the normal numbers
 }
 
 const (
 	tiltNumbers = 1 + planeNumbers
-	// tiltRidge is (τ/σ)² for logarithms that may be wrong by σ = 0.3 and numbers that may be wrong by τ = 0.001 of their spread.
+	// tiltRidge is (τ/σ)² for normal numbers that may be wrong by σ = 0.3 and numbers of the plane that may be wrong by τ = 0.001 of their spread.
 	tiltRidge = 1e-5
-	tiltMost  = 1.5 // largest change of a logarithm
+	tiltMost  = 1.5 // largest change of a normal number
 	tiltSteps = 10
+	tiltSlope = gridStep / 2 // change of a normal number over which the change of the energy is taken
 )
 
-// tilt changes the energies w of voxels so that they come near to the sum energy and, with planes, to means of the axes, weighted with them, near to the target: it
-// minimises Σδ²/σ² + Σr²/τ² over changes δ of the logarithms, r being what is missing of the numbers. So a voxel changes by how much it weighs: the few
-// large ones make up for what is missing, the many small ones, whose spectrum has edges, stay.
-func (t *tilter) tilt(w []float64, energy float64, axes []planeAxes, target planeAxes, planes bool) {
-	t.at = t.at[:0]
-	for v, x := range w {
-		if x > 0 {
-			t.at = append(t.at, v)
-		}
-	}
-	n := len(t.at)
+// tilt changes the ranks of voxels so that they come near to the sum energy and to means of the axes, weighted with their energies, near to the target: it
+// minimises Σδ²/σ² + Σr²/τ² over changes δ of the normal numbers, r being what is missing of the numbers. So a voxel changes by how much it weighs: the few
+// large ones make up for what is missing, the many small ones stay.
+func (t *tilter) tilt(r *ranks, energy float64, axes []planeAxes, target planeAxes) {
+	n := len(r.rank)
 	if cap(t.change) < n {
 		t.gains, t.change = make([][tiltNumbers]float64, n), make([]float64, n)
 	}
 	t.gains, t.change = t.gains[:n], t.change[:n]
 	clear(t.change)
-	numbers := 1
-	if planes {
-		numbers = tiltNumbers
-	}
 	var scale planeAxes // one over the spread
 	for step := range tiltSteps {
 		sum := 0.0
 		var mean, square planeAxes
-		for i, v := range t.at {
-			x := w[v] * math.Exp(t.change[i])
+		for i := range r.rank {
+			x := r.energy(i, t.change[i])
 			sum += x
-			for k, f := range axes[v] {
+			for k, f := range axes[r.rank[i].voxel] {
 				mean[k] += x * f
 				square[k] += x * f * f
 			}
@@ -66,39 +56,40 @@ func (t *tilter) tilt(w []float64, energy float64, axes []planeAxes, target plan
 			missing[1+k] = (target[k] - mean[k]) * scale[k]
 		}
 		var h [tiltNumbers][tiltNumbers]float64
-		for i, v := range t.at {
-			p := w[v] * math.Exp(t.change[i]) / sum
+		for i := range r.rank {
+			p := (r.energy(i, t.change[i]+tiltSlope) - r.energy(i, t.change[i]-tiltSlope)) / (2 * tiltSlope * sum)
 			g := &t.gains[i]
 			g[0] = p
-			for k, f := range axes[v] {
+			for k, f := range axes[r.rank[i].voxel] {
 				g[1+k] = p * (f - mean[k]) * scale[k]
 			}
-			for k := range numbers {
+			for k := range g {
 				missing[k] += g[k] * t.change[i]
 				for j := range k + 1 {
 					h[k][j] += g[k] * g[j]
 				}
 			}
 		}
-		for k := range numbers {
+		for k := range h {
 			h[k][k] += tiltRidge
 		}
-		solveSymmetric(&h, &missing, numbers)
-		for i := range t.at {
+		solveSymmetric(&h, &missing)
+		for i := range t.change {
 			d := 0.0
-			for k := range numbers {
-				d += t.gains[i][k] * missing[k]
+			for k, g := range t.gains[i] {
+				d += g * missing[k]
 			}
 			t.change[i] = min(max(d, -tiltMost), tiltMost)
 		}
 	}
-	for i, v := range t.at {
-		w[v] *= math.Exp(t.change[i])
+	for i := range t.change {
+		r.rank[i].normal += t.change[i]
 	}
 }
 
-// solveSymmetric solves h·x = b in place for the first n rows of a positive definite h, of which the lower triangle is given.
-func solveSymmetric(h *[tiltNumbers][tiltNumbers]float64, b *[tiltNumbers]float64, n int) {
+// solveSymmetric solves h·x = b in place for a positive definite h, of which the lower triangle is given.
+func solveSymmetric(h *[tiltNumbers][tiltNumbers]float64, b *[tiltNumbers]float64) {
+	n := len(b)
 	for k := range n { // Cholesky factor in place
 		for j := range k + 1 {
 			s := h[k][j]
