@@ -38,7 +38,8 @@ func (m *Model) Parameters() (energy, shape int) {
 	return m.energyParams.Count(), m.shapeParams.Count()
 }
 
-const modelKind = "calo"
+// ModelKind is what a model file of showers says of itself.
+const ModelKind = "calo"
 
 // described is a geometry in a model file.
 type described struct {
@@ -50,7 +51,7 @@ type described struct {
 
 // Write writes the model file. Equal models give equal bytes.
 func (m *Model) Write(path string) error {
-	f := &modelfile.File{Meta: map[string]string{"kind": modelKind}}
+	f := &modelfile.File{Meta: map[string]string{"kind": ModelKind}}
 	g := m.Geometry()
 	geo, err := json.Marshal(described{g.Name, g.Particle, g.PDG, g.Threshold, g.Layers})
 	if err != nil {
@@ -115,7 +116,7 @@ func ReadModel(path string) (*Model, error) {
 }
 
 func decodeModel(f *modelfile.File) (*Model, error) {
-	if f.Meta["kind"] != modelKind {
+	if f.Meta["kind"] != ModelKind {
 		return nil, fmt.Errorf("it holds %q, not a model of showers", f.Meta["kind"])
 	}
 	m := &Model{}

@@ -44,6 +44,12 @@ func TestCalo(t *testing.T) {
 	if read(t, in("f.h5")) == a {
 		t.Error("a bespoke solver draws the showers of midpoint steps")
 	}
+	card := mustRun(t, "model", "show", in("fast.hmm")).out
+	for _, want := range []string{"mini (15 layers × 8 sectors × 9 rings = 1080 voxels)", "codec        moments", "20 and 20 steps", "of 2 evaluations", "made by      hepmorph"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("the card of a model of showers lacks %q:\n%s", want, card)
+		}
+	}
 	r = mustRun(t, "calo", "verify", in("a.h5"), in("c.root"), in("d.h5"), in("train.h5"))
 	if strings.Count(r.out, "layer sums") != 3 || strings.Contains(r.out, "NO") {
 		t.Errorf("verify: %s", r.out)

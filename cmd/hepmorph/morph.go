@@ -194,35 +194,6 @@ func (a *app) apply(cmd *cobra.Command, m *morph.Model, o morph.ApplyOptions) er
 	return err
 }
 
-func (a *app) modelCommand() *cobra.Command {
-	show := &cobra.Command{Use: "show MODEL", Short: "print the model card", Args: cobra.ExactArgs(1), Example: "  hepmorph model show run/model.hmm",
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return []string{"hmm"}, cobra.ShellCompDirectiveFilterFileExt
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := morph.ReadModel(args[0])
-			if err != nil {
-				return err
-			}
-			fmt.Fprint(a.out, m.Card())
-			return nil
-		}}
-	config := &cobra.Command{Use: "config MODEL", Short: "print the resolved config of a model", Args: cobra.ExactArgs(1), Example: "  hepmorph model config run/model.hmm > again.yaml",
-		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := morph.ReadModel(args[0])
-			if err != nil {
-				return err
-			}
-			text, err := m.Config().YAML(false)
-			if err != nil {
-				return err
-			}
-			_, err = a.out.Write(text)
-			return err
-		}}
-	return group("model", "look into model files", show, config)
-}
-
 // unused refuses a path that is taken, unless outputs may be replaced.
 func (a *app) unused(path string) error {
 	if _, err := os.Lstat(path); err != nil || a.force {
