@@ -13,6 +13,7 @@ import (
 type Univariate[T Float] interface {
 	Params() int
 	Save() int // rows a feature that Forward keeps for Backward
+	// Forward gets a nil save where no Backward follows, and then a nil ladj where the log-det is not wanted.
 	Forward(k *kernel.Set[T], n, np int, y []T, yp int, ladj, x []T, xp int, theta []T, tp int, save []T, sp int)
 	Backward(k *kernel.Set[T], n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl, x []T, xp int, theta []T, tp int, save []T, sp int)
 	// Inverse gets a nil ladj where the log-det is not wanted.
@@ -157,7 +158,7 @@ func (o *arOp[T]) gather(dst []T, ds int, src []T, np int) {
 	d := o.a.Net.D
 	for p := range np {
 		for i, k := range o.a.Net.Feature {
-			copy(dst[p*ds+i*lanes:][:lanes], src[(p*d+k)*lanes:])
+			*(*[lanes]T)(dst[p*ds+i*lanes:]) = *(*[lanes]T)(src[(p*d+k)*lanes:])
 		}
 	}
 }
@@ -166,9 +167,9 @@ func (o *arOp[T]) scatter(dst, src []T, ss, np int, add bool) {
 	d := o.a.Net.D
 	for p := range np {
 		for i, k := range o.a.Net.Feature {
-			t, s := dst[(p*d+k)*lanes:][:lanes], src[p*ss+i*lanes:][:lanes]
+			t, s := (*[lanes]T)(dst[(p*d+k)*lanes:]), (*[lanes]T)(src[p*ss+i*lanes:])
 			if !add {
-				copy(t, s)
+				*t = *s
 				continue
 			}
 			for e, v := range s {
@@ -206,7 +207,11 @@ func (o *arForward[T]) Forward(f *ad.Frame[T]) {
 	m.Forward(f, o.state)
 	y := f.Temp(np * m.D * lanes)
 	x, xs := o.positions(f)
-	o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.V(o.ladj), x, xs, f.V(o.state.Theta), o.state.Theta.Stride(), f.V(o.save), o.save.Stride())
+	var save []T
+	if f.Differentiated() {
+		save = f.V(o.save)
+	}
+	o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.Sum(o.ladj), x, xs, f.V(o.state.Theta), o.state.Theta.Stride(), save, o.save.Stride())
 	o.scatter(f.V(o.y), y, m.D*lanes, np, false)
 }
 
@@ -242,12 +247,12 @@ func (o *arInverse[T]) Forward(f *ad.Frame[T]) {
 	m.Fill(f, o.state, o.context(f), nil)
 	x, xs := o.positions(f)
 	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
-	for g := range m.Groups {
-		m.ForwardGroup(f, o.state, g)
+	ladj := f.Sum(o.ladj)
+	m.ForwardGroups(f, o.state, func(g int) {
 		lo, hi := m.Start(g), m.Start(g+1)
-		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, f.Sum(o.ladj), z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
+		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, ladj, z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
 		o.embed(f, lo, hi)
-	}
+	})
 	o.scatter(f.V(o.y), x, xs, np, false)
 }
 

@@ -21,10 +21,8 @@ type Normal[T Float] struct{}
 
 // Draw writes independent standard normal numbers.
 func (Normal[T]) Draw(key Key, at uint64, z []T) {
-	s, zig := key.At(at), theZiggurat()
-	for i := range z {
-		z[i] = T(zig.norm(&s))
-	}
+	s := key.At(at)
+	fill(theZiggurat(), &s, z)
 }
 
 // LogProb records ladj − |z|²/2 − D/2·ln 2π.

@@ -31,12 +31,40 @@ var theZiggurat = sync.OnceValue(func() *ziggurat {
 	return z
 })
 
+// split is the place in a layer that 32 random bits name, and the layer: 25 bits in (−1, 1) and 7.
+func split(bits uint32) (u float64, layer uint32) {
+	return (float64(bits>>7)+0.5)*0x1p-24 - 1, bits % layers
+}
+
+// fill draws standard normal numbers, those of as many calls of norm.
+func fill[T Float](z *ziggurat, s *rng.Stream, x []T) {
+	k := 0
+	for len(x)-k >= 8 {
+		w, ok := s.Eight()
+		if !ok {
+			break
+		}
+		for i, bits := range w {
+			u, l := split(bits)
+			if !(math.Abs(u) < z.inside[l]) {
+				s.Return(&w, 8-i)
+				x[k] = T(z.norm(s))
+				k++
+				break
+			}
+			x[k] = T(u * z.x[l])
+			k++
+		}
+	}
+	for ; k < len(x); k++ {
+		x[k] = T(z.norm(s))
+	}
+}
+
 // norm draws a standard normal number: 32 random bits and one product, nearly always.
 func (z *ziggurat) norm(s *rng.Stream) float64 {
 	for {
-		bits := s.Uint32()
-		i := bits % layers
-		u := (float64(bits>>7)+0.5)*0x1p-24 - 1 // 25 bits in (−1, 1)
+		u, i := split(s.Uint32())
 		if math.Abs(u) < z.inside[i] {
 			return u * z.x[i]
 		}

@@ -30,6 +30,7 @@ type Frame[T kernel.Float] struct {
 	attended attended[T]
 	heads    attention[T] // a part of one
 	unseen   []bool       // by tensor: accumulators that nobody looks at in this run
+	backward bool         // a backward pass follows
 	losses   []float64
 }
 
@@ -62,6 +63,9 @@ func (f *Frame[T]) Sum(t Tensor) []T {
 	}
 	return f.V(t)
 }
+
+// Differentiated says whether a backward pass follows, which wants what operations keep.
+func (f *Frame[T]) Differentiated() bool { return f.backward }
 
 // G is the cotangent of t.
 func (f *Frame[T]) G(t Tensor) []T {
@@ -327,7 +331,7 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 
 // begin gives a frame the inputs of a tile.
 func (e *Exec[T]) begin(f *Frame[T], tile, worker int) {
-	f.losses = e.tiles[tile]
+	f.losses, f.backward = e.tiles[tile], e.run.Backward || e.run.Keep
 	clear(f.losses)
 	e.load(f, tile, worker)
 }

@@ -5,9 +5,13 @@ func (s isa) affineForward(n, np int, y []float32, yp int, ladj []float32, x []f
 		return
 	}
 	needPanels(y, yp, n, np)
-	needPanels(ladj, Lanes, 1, np)
 	needPanels(x, xp, n, np)
 	needPanels(theta, tp, 2*n, np)
+	if save == nil {
+		s.affineEvaluate(n, np, y, yp, ladj, x, xp, theta, tp)
+		return
+	}
+	needPanels(ladj, Lanes, 1, np)
 	needPanels(save, sp, AffineSave*n, np)
 	for p := range np {
 		y, ladj, x, theta, save := ptr(y, p*yp), ptr(ladj, p*Lanes), ptr(x, p*xp), ptr(theta, p*tp), ptr(save, p*sp)
@@ -15,6 +19,25 @@ func (s isa) affineForward(n, np int, y []float32, yp int, ladj []float32, x []f
 			affineForwardAVX512(n, y, ladj, x, theta, save)
 		} else {
 			affineForwardAVX2(n, y, ladj, x, theta, save)
+		}
+	}
+}
+
+// affineEvaluate is a forward pass that keeps nothing; the lengths of y, x and theta are right.
+func (s isa) affineEvaluate(n, np int, y []float32, yp int, ladj []float32, x []float32, xp int, theta []float32, tp int) {
+	if ladj != nil {
+		needPanels(ladj, Lanes, 1, np)
+	}
+	var unused [Lanes]float32
+	for p := range np {
+		y, x, theta, l := ptr(y, p*yp), ptr(x, p*xp), ptr(theta, p*tp), &unused[0]
+		if ladj != nil {
+			l = ptr(ladj, p*Lanes)
+		}
+		if s == avx512 {
+			affineEvaluateAVX512(n, y, l, x, theta)
+		} else {
+			affineEvaluateAVX2(n, y, l, x, theta)
 		}
 	}
 }

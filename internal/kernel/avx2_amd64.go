@@ -60,6 +60,9 @@ func mulAddAVX2(dst *float32, x *float32, a *float32, b *float32, n int)
 func affineForwardAVX2(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func affineEvaluateAVX2(n int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func affineBackwardAVX2(n int, dx *float32, dtheta *float32, gy *float32, gl *float32, x *float32, save *float32)
 
 //go:noescape
@@ -75,6 +78,9 @@ func sumSquaresAVX2(out *float64, n int, mask *float32, grads *byte, shards int)
 func spline8ForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func spline8EvaluateAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func spline8BackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
 
 //go:noescape
@@ -84,6 +90,9 @@ func spline8InverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep
 func splineForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func splineEvaluateAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func splineBackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
 
 //go:noescape
@@ -91,6 +100,9 @@ func splineInverseAVX2(bins int, n int, c *float32, scratch *float32, thetaStep 
 
 //go:noescape
 func splineCircularForwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineCircularEvaluateAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
 
 //go:noescape
 func splineCircularBackwardAVX2(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)

@@ -60,6 +60,9 @@ func mulAddAVX512(dst *float32, x *float32, a *float32, b *float32, n int)
 func affineForwardAVX512(n int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func affineEvaluateAVX512(n int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func affineBackwardAVX512(n int, dx *float32, dtheta *float32, gy *float32, gl *float32, x *float32, save *float32)
 
 //go:noescape
@@ -75,6 +78,9 @@ func sumSquaresAVX512(out *float64, n int, mask *float32, grads *byte, shards in
 func spline8ForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func spline8EvaluateAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func spline8BackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
 
 //go:noescape
@@ -84,6 +90,9 @@ func spline8InverseAVX512(bins int, n int, c *float32, scratch *float32, thetaSt
 func splineForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
 
 //go:noescape
+func splineEvaluateAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
+
+//go:noescape
 func splineBackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)
 
 //go:noescape
@@ -91,6 +100,9 @@ func splineInverseAVX512(bins int, n int, c *float32, scratch *float32, thetaSte
 
 //go:noescape
 func splineCircularForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32)
+
+//go:noescape
+func splineCircularEvaluateAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32)
 
 //go:noescape
 func splineCircularBackwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, dx *float32, theta *float32, gy *float32, gl *float32, save *float32)

@@ -78,7 +78,8 @@ type Set[T Float] struct {
 	MulAdd func(dst, x, a, b []T)
 
 	// The monotonic affine transform of n features, zuko-compatible: theta rows 2f (shift) and 2f+1 (raw log-scale s);
-	// ls = s/(1+|s/ln 1e-3|), y = x·exp(ls) + shift, ladj[p][e] += Σ_f ls. save keeps what Backward needs (AffineSave rows a feature).
+	// ls = s/(1+|s/ln 1e-3|), y = x·exp(ls) + shift, ladj[p][e] += Σ_f ls. save keeps what Backward needs (AffineSave rows a feature);
+	// if it is nil nothing is kept, and ladj may be nil too.
 	AffineForward func(n, np int, y []T, yp int, ladj []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	// AffineBackward writes dx and dtheta, given gy for y and gl[p][e] for ladj. x, theta and save are the forward's. dtheta may be theta.
 	AffineBackward func(n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl []T, x []T, xp int, theta []T, tp int, save []T, sp int)
@@ -87,7 +88,7 @@ type Set[T Float] struct {
 
 	// The monotonic rational-quadratic spline of n features with bins bins on [-bound, bound], identity outside (arXiv 1906.04032;
 	// parameters as in zuko: widths, heights, inner derivatives: 3·bins−1 theta rows a feature; circular: 3·bins rows, the last
-	// group's first derivative serves both ends). ladj[p][e] += Σ_f log dy/dx.
+	// group's first derivative serves both ends). ladj[p][e] += Σ_f log dy/dx. save and ladj as in AffineForward.
 	SplineForward  func(s Spline, n, np int, y []T, yp int, ladj []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	SplineBackward func(s Spline, n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	SplineInverse  func(s Spline, n, np int, x []T, xp int, ladj []T, y []T, yp int, theta []T, tp int)

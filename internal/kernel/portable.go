@@ -263,9 +263,12 @@ func affineForward[T Float](n, np int, y []T, yp int, ladj []T, x []T, xp int, t
 				ls, d := softBound(float64(theta[p*tp+(2*f+1)*Lanes+e]), affineInv)
 				s := math.Exp(ls)
 				y[p*yp+f*Lanes+e] = T(float64(x[p*xp+f*Lanes+e])*s + float64(theta[p*tp+2*f*Lanes+e]))
-				ladj[p*Lanes+e] += T(ls)
-				save[p*sp+2*f*Lanes+e] = T(s)
-				save[p*sp+(2*f+1)*Lanes+e] = T(d)
+				if ladj != nil {
+					ladj[p*Lanes+e] += T(ls)
+				}
+				if save != nil {
+					save[p*sp+2*f*Lanes+e], save[p*sp+(2*f+1)*Lanes+e] = T(s), T(d)
+				}
 			}
 		}
 	}

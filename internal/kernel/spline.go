@@ -100,7 +100,9 @@ func splineForward[T Float](s Spline, n, np int, y []T, yp int, ladj []T, x []T,
 				c := q.piece(bin(q.x[:], s.Bins, v))
 				out, slope := c.at(min(max((v-c.x0)/c.w, 0), 1))
 				y[p*yp+f*Lanes+e] = T(out)
-				ladj[p*Lanes+e] += T(math.Log(slope))
+				if ladj != nil {
+					ladj[p*Lanes+e] += T(math.Log(slope))
+				}
 			}
 		}
 	}

@@ -20,9 +20,13 @@ func (i isa) splineForward(s Spline, n, np int, y []float32, yp int, ladj []floa
 		return
 	}
 	needPanels(y, yp, n, np)
-	needPanels(ladj, Lanes, 1, np)
 	needPanels(x, xp, n, np)
 	needPanels(theta, tp, s.Params()*n, np)
+	if save == nil {
+		i.splineEvaluate(s, n, np, y, yp, ladj, x, xp, theta, tp)
+		return
+	}
+	needPanels(ladj, Lanes, 1, np)
 	needPanels(save, sp, s.Save()*n, np)
 	var scratch splineScratch
 	constants := splineConstants(s)
@@ -43,6 +47,38 @@ func (i isa) splineForward(s Spline, n, np int, y []float32, yp int, ladj []floa
 			spline8ForwardAVX2(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
 		default:
 			splineForwardAVX2(s.Bins, n, c, tmp, ts, ss, y, ladj, x, theta, save)
+		}
+	}
+}
+
+// splineEvaluate is a forward pass that keeps nothing; the lengths of y, x and theta are right.
+func (i isa) splineEvaluate(s Spline, n, np int, y []float32, yp int, ladj []float32, x []float32, xp int, theta []float32, tp int) {
+	if ladj != nil {
+		needPanels(ladj, Lanes, 1, np)
+	}
+	var scratch splineScratch
+	constants := splineConstants(s)
+	c, tmp := &constants[0], &scratch[0]
+	ts := 4 * Lanes * (s.Params() - 1)
+	for p := range np {
+		y, x, theta := ptr(y, p*yp), ptr(x, p*xp), ptr(theta, p*tp)
+		l, want := y, 0
+		if ladj != nil {
+			l, want = ptr(ladj, p*Lanes), 1
+		}
+		switch {
+		case i == avx512 && s.Circular:
+			splineCircularEvaluateAVX512(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
+		case i == avx512 && s.Bins == 8:
+			spline8EvaluateAVX512(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
+		case i == avx512:
+			splineEvaluateAVX512(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
+		case s.Circular:
+			splineCircularEvaluateAVX2(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
+		case s.Bins == 8:
+			spline8EvaluateAVX2(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
+		default:
+			splineEvaluateAVX2(s.Bins, n, c, tmp, ts, want, y, l, x, theta)
 		}
 	}
 }
@@ -98,9 +134,12 @@ func (i isa) splineInverse(s Spline, n, np int, x []float32, xp int, ladj []floa
 	if ladj != nil {
 		needPanels(ladj, Lanes, 1, np)
 	}
-	var scratch splineScratch
 	constants := splineConstants(s)
-	c, tmp := &constants[0], &scratch[0]
+	c, tmp := &constants[0], (*float32)(nil)
+	if i != avx512 || s.Bins != 8 || s.Circular { // that one needs no scratch, and its call is short
+		var scratch splineScratch
+		tmp = &scratch[0]
+	}
 	ts := 4 * Lanes * (s.Params() - 1)
 	for p := range np {
 		x, y, theta := ptr(x, p*xp), ptr(y, p*yp), ptr(theta, p*tp)

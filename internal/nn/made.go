@@ -262,19 +262,29 @@ func (m *MADE[T]) act(l int) kernel.Act {
 	return kernel.Identity
 }
 
-// ForwardGroup computes the parameters of group g, whose inputs are known, from what earlier calls for 0..g-1 left in the state.
-func (m *MADE[T]) ForwardGroup(f *ad.Frame[T], s State, g int) {
-	np := f.Panels(s.Input)
+// ForwardGroups computes the parameters group by group, and calls known(g) when it has those of group g, so that the features of that group are in the state
+// before the parameters of the next.
+func (m *MADE[T]) ForwardGroups(f *ad.Frame[T], s State, known func(g int)) {
+	type layer struct {
+		x, y, w, b []T
+		xs, ys     int
+	}
+	var layers [9]layer
 	for l := range m.layers {
-		q := &m.layers[l]
-		lo, hi := q.first[g], q.first[g+1]
-		if lo == hi {
-			continue
+		q, v := &m.layers[l], &layers[l]
+		v.x, v.xs = m.values(f, s, l-1)
+		v.y, v.ys = m.values(f, s, l)
+		v.w, v.b = f.W(q.w), f.W(q.b)
+	}
+	np := f.Panels(s.Input)
+	for g := range m.Groups {
+		for l := range m.layers {
+			q, v := &m.layers[l], &layers[l]
+			if lo, hi := q.first[g], q.first[g+1]; lo < hi {
+				f.K.Mul(v.y[lo*kernel.Lanes:], v.ys, v.w[lo*q.w.LD:], q.w.LD, 1, v.x, v.xs, hi-lo, q.use[g], np, nil, kernel.Epilogue[T]{Bias: v.b[lo:], Act: m.act(l)})
+			}
 		}
-		x, xs := m.values(f, s, l-1)
-		y, ys := m.values(f, s, l)
-		e := kernel.Epilogue[T]{Bias: f.W(q.b)[lo:], Act: m.act(l)}
-		f.K.Mul(y[lo*kernel.Lanes:], ys, f.W(q.w)[lo*q.w.LD:], q.w.LD, 1, x, xs, hi-lo, q.use[g], np, nil, e)
+		known(g)
 	}
 }
 
@@ -339,7 +349,7 @@ func (m *MADE[T]) weights(f *ad.Frame[T], s State, c *Cotangent[T], l int) {
 	f.K.RowSum(f.DW(q.b), gy, gys, q.out, np)
 }
 
-// BackwardGroup carries the cotangents of the parameters of groups >= g down to the features of group g-1, in the mirror of ForwardGroup: it
+// BackwardGroup carries the cotangents of the parameters of groups >= g down to the features of group g-1, in the mirror of ForwardGroups: it
 // must be called for g = Groups-1, ..., 1 (and 0 before BackwardWeights, which needs the hidden units of every degree), each after c.Theta of
 // group g was filled. Positions of group g-1 in c.Input are then complete.
 func (m *MADE[T]) BackwardGroup(f *ad.Frame[T], s State, c *Cotangent[T], g int) {

@@ -41,14 +41,21 @@ func Hash(v ...uint64) uint64 {
 }
 
 func philox(k0, k1 uint32, c [4]uint32) [4]uint32 {
+	a, b, d, e := c[0], c[1], c[2], c[3] // not an array, which would live in memory
 	for range 10 {
-		h0, l0 := bits.Mul32(0xD2511F53, c[0])
-		h1, l1 := bits.Mul32(0xCD9E8D57, c[2])
-		c = [4]uint32{h1 ^ c[1] ^ k0, l1, h0 ^ c[3] ^ k1, l0}
-		k0 += 0x9E3779B9
-		k1 += 0xBB67AE85
+		a, b, d, e = round(a, b, d, e, k0, k1)
+		k0 += weyl0
+		k1 += weyl1
 	}
-	return c
+	return [4]uint32{a, b, d, e}
+}
+
+const weyl0, weyl1 = 0x9E3779B9, 0xBB67AE85
+
+func round(a, b, c, d, k0, k1 uint32) (w, x, y, z uint32) {
+	h0, l0 := bits.Mul32(0xD2511F53, a)
+	h1, l1 := bits.Mul32(0xCD9E8D57, c)
+	return h1 ^ b ^ k0, l1, h0 ^ d ^ k1, l0
 }
 
 // At opens the stream at an address. Streams at different addresses are independent.
@@ -81,6 +88,35 @@ func (s *Stream) Uint32() uint32 {
 	}
 	s.left--
 	return s.buf[3-s.left]
+}
+
+// Eight returns what eight calls of Uint32 would, in half the time. It can do so only where a block of numbers begins, as at the beginning of a stream.
+func (s *Stream) Eight() (w [8]uint32, ok bool) {
+	if s.left != 0 {
+		return w, false
+	}
+	h0, h1 := uint32(s.hi), uint32(s.hi>>32)
+	a0, a1, a2, a3 := uint32(s.lo), uint32(s.lo>>32), h0, h1
+	b0, b1, b2, b3 := uint32(s.lo+1), uint32((s.lo+1)>>32), h0, h1
+	k0, k1 := s.k0, s.k1
+	for range 10 {
+		a0, a1, a2, a3 = round(a0, a1, a2, a3, k0, k1)
+		b0, b1, b2, b3 = round(b0, b1, b2, b3, k0, k1)
+		k0 += weyl0
+		k1 += weyl1
+	}
+	s.lo += 2
+	return [8]uint32{a0, a1, a2, a3, b0, b1, b2, b3}, true
+}
+
+// Return gives the last n of the numbers that Eight has returned, n < 8, back to the stream.
+func (s *Stream) Return(w *[8]uint32, n int) {
+	block := w[4:]
+	if n >= 4 {
+		block, n = w[:4], n-4
+		s.lo--
+	}
+	s.left = copy(s.buf[4-n:], block[4-n:])
 }
 
 // Uint64 returns 64 uniform bits.

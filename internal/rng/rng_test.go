@@ -66,6 +66,36 @@ func TestStreamsAreFunctionsOfTheirAddress(t *testing.T) {
 	}
 }
 
+func TestEight(t *testing.T) {
+	for back := range 8 {
+		a := NewKey(3, "eight").At(1<<40 + 5)
+		b := a
+		for range 3 {
+			w, ok := a.Eight()
+			if !ok {
+				t.Fatal("no numbers at the beginning of a block")
+			}
+			a.Return(&w, back)
+			for i := range 16 {
+				var v uint32
+				if i < 8-back {
+					v = w[i]
+				} else {
+					v = a.Uint32()
+				}
+				if want := b.Uint32(); v != want {
+					t.Fatalf("%d given back: number %d is %x, want %x", back, i, v, want)
+				}
+			}
+		}
+	}
+	s := NewKey(3, "eight").At(0)
+	s.Uint32()
+	if _, ok := s.Eight(); ok {
+		t.Error("numbers within a block")
+	}
+}
+
 func TestPerm(t *testing.T) {
 	s := NewKey(1, "perm").At(0)
 	p := make([]int32, 101)

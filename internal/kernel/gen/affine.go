@@ -25,9 +25,20 @@ func (m *machine) soften(x vector, over float64) vector {
 
 // The affine kernels work on one panel of n features.
 
-func (m *machine) affineForward() {
-	m.text("affineForward", "func(n int, y, ladj, x, theta, save *float32)")
-	n, y, ladj, x, theta, save := arg("n"), arg("y"), arg("ladj"), arg("x"), arg("theta"), arg("save")
+// affineForward emits the map, in a variant that fills save for the backward pass and in one that keeps nothing.
+func (m *machine) affineForward(keeps bool) {
+	if keeps {
+		m.text("affineForward", "func(n int, y, ladj, x, theta, save *float32)")
+	} else {
+		m.text("affineEvaluate", "func(n int, y, ladj, x, theta *float32)")
+	}
+	n, y, ladj, x, theta := arg("n"), arg("y"), arg("ladj"), arg("x"), arg("theta")
+	rows := []gp{theta}
+	var save gp
+	if keeps {
+		save = arg("save")
+		rows = append(rows, save)
+	}
 	sum := m.vecs(m.vectors())
 	for h, l := range sum {
 		VMOVUPS(at(ladj, m.bytes()*h), l)
@@ -37,16 +48,20 @@ func (m *machine) affineForward() {
 			d := m.bytes() * h
 			s := m.load(at(theta, 128+d))
 			r := m.soften(s, affineInv)
-			VMULPS(r, r, r)
-			VMOVUPS(r, at(save, 128+d))
+			if keeps {
+				VMULPS(r, r, r)
+				VMOVUPS(r, at(save, 128+d))
+			}
 			VADDPS(s, l, l)
 			e := m.expSmall(s)
-			VMOVUPS(e, at(save, d))
+			if keeps {
+				VMOVUPS(e, at(save, d))
+			}
 			v := m.load(at(x, d))
 			VFMADD213PS(at(theta, d), e, v)
 			VMOVUPS(v, at(y, d))
 		}
-		advance(256, theta, save)
+		advance(256, rows...)
 		advance(128, x, y)
 	})
 	for h, l := range sum {

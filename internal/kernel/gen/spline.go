@@ -8,8 +8,8 @@ import (
 // A spline is one variant of the rational-quadratic spline kernels: with a fixed number of bins everything is unrolled (and on AVX-512
 // the exponentials and masks stay in registers), with 0 the number is only known at run time and loops run over the bins.
 //
-// All kernels work on one panel of n features; the steps are the bytes from one feature's rows to the next one's (for the inverse, which
-// keeps nothing, saveStep says whether the log-determinant is wanted). In units of the interval, with e_j the exponentials of the softened parameters and S
+// All kernels work on one panel of n features; the steps are the bytes from one feature's rows to the next one's (where nothing is kept
+// saveStep says whether the log-determinant is wanted). In units of the interval, with e_j the exponentials of the softened parameters and S
 // their sum, a knot is at Σ_{i<j} e_i/S. The kernels first place the argument t, scaled by S, among the sums of e_j.
 type spline struct {
 	*machine
@@ -18,7 +18,8 @@ type spline struct {
 	circular bool
 
 	x, y, ladj, theta, save, scratch, c gp
-	bins                                gp // at run time
+	bins                                gp  // at run time
+	at                                  int // of the vector at hand: its distance in bytes from the pointers
 	ge                                  []mask
 	bin, index                          vector
 	e                                   []vector
@@ -52,15 +53,16 @@ const (
 	binsOf
 )
 
-// rowsAt are rows at a pointer; when bins are looped over, cur is where the loop is.
+// rowsAt are rows at a distance from a pointer; when bins are looped over, cur is where the loop is.
 type rowsAt struct {
-	base gp
-	step int
-	cur  gp
+	base        gp
+	shift, step int
+	cur         gp
 }
 
-func (s *spline) row(base gp) *rowsAt    { return &rowsAt{base: base, step: 128} }
+func (s *spline) row(base gp) *rowsAt    { return &rowsAt{base: base, shift: s.at, step: 128} }
 func (s *spline) kept() *rowsAt          { return &rowsAt{base: s.scratch, step: s.bytes()} }
+func (s *spline) mem(p gp) Mem           { return at(p, s.at) }
 func (s *spline) unrolled() bool         { return s.fixed > 0 }
 func (s *spline) inRegisters() bool      { return s.fixed > 0 && s.wide }
 func (s *spline) constant(d int) vector  { x := s.vec(); VBROADCASTSS(at(s.c, d), x); return x }
@@ -93,7 +95,7 @@ func (r *rowsAt) at(j int) Mem {
 	if r.cur != nil {
 		return at(r.cur, 0)
 	}
-	return at(r.base, r.step*j)
+	return at(r.base, r.shift+r.step*j)
 }
 
 // each runs the body for the bins from first to the last but less; j is the bin where it is known.
@@ -106,7 +108,7 @@ func (s *spline) each(first, less int, rows []*rowsAt, body func(j int)) {
 	}
 	for _, r := range rows {
 		r.cur = GP64()
-		LEAQ(at(r.base, r.step*first), r.cur)
+		LEAQ(at(r.base, r.shift+r.step*first), r.cur)
 	}
 	s.index = s.set(float64(first))
 	n := GP64()
@@ -202,7 +204,8 @@ func (s *spline) exponential(j int, theta, save *rowsAt) vector {
 	return p
 }
 
-// search places v, scaled from the interval to the sum of the exponentials, among these: t, Σ_{i<bin} e_i, e_bin, S. It leaves s.bin.
+// search places v, scaled from the interval to the sum of the exponentials, among these: t, Σ_{i<bin} e_i, e_bin, S. It leaves the masks or, where they are not
+// in registers or something is kept, s.bin.
 func (s *spline) search(v vector, theta, save *rowsAt) (t, c, e, sum vector) {
 	sum = s.zero()
 	kept := s.kept()
@@ -242,9 +245,11 @@ func (s *spline) search(v vector, theta, save *rowsAt) (t, c, e, sum vector) {
 		s.merge(k, total, c)
 		s.merge(k, x, e)
 		VADDPS(x, total, total)
-		if s.wide {
+		switch {
+		case s.inRegisters() && save == nil:
+		case s.wide:
 			VADDPS_BCST(s.machine.c(1), s.bin, k.k, s.bin)
-		} else {
+		default:
 			one := s.vec()
 			VANDPS(s.machine.c(1), k.v, one)
 			VADDPS(one, s.bin, s.bin)
@@ -297,7 +302,7 @@ func (s *spline) slopes(theta *rowsAt) (d0, d1 vector) {
 			s.merge(s.above(j, 0), v, d0)
 			s.merge(s.above(j, -1), v, d1)
 		})
-		last(s.load(at(theta.base, 0)))
+		last(s.load(theta.at(0)))
 		return
 	}
 	s.each(0, 1, []*rowsAt{theta}, func(j int) {
@@ -337,14 +342,14 @@ func paramAddress(name string) Mem {
 	return b.Addr
 }
 
-// features runs the body for the vectors of all features, moving the pointers on.
-func (s *spline) features(body func(), across []gp) {
+// features runs the body for the vectors of all features, the given number of them at a time, moving the pointers on.
+func (s *spline) features(together int, body func(), across []gp) {
 	none := label("none")
 	CMPQ(paramAddress("n"), Imm(0))
 	JLE(LabelRef(none))
 	Label("feature")
-	half := GP64()
-	MOVQ(U32(uint32(s.vectors())), half)
+	left := GP64()
+	MOVQ(U32(uint32(s.vectors()/together)), left)
 	Label("vector")
 	body()
 	ps := append([]gp{s.theta}, across...)
@@ -354,8 +359,8 @@ func (s *spline) features(body func(), across []gp) {
 	if s.ladj != nil {
 		ps = append(ps, s.ladj)
 	}
-	advance(s.bytes(), ps...)
-	DECQ(half)
+	advance(together*s.bytes(), ps...)
+	DECQ(left)
 	JNZ(LabelRef("vector"))
 	ADDQ(paramAddress("thetaStep"), s.theta)
 	if s.save != nil {
@@ -368,6 +373,53 @@ func (s *spline) features(body func(), across []gp) {
 	JNZ(LabelRef("feature"))
 	Label(none)
 	s.end()
+}
+
+// side is how many vectors a map is computed for side by side: what follows the search is one long chain, so that one would wait for itself.
+func (s *spline) side() int {
+	if s.wide {
+		return 2
+	}
+	return 1
+}
+
+// a piece is the spline on the bin of a vector, as far as it is known. In the order of the steps that use them: the fraction z of the bin (or, for the inverse,
+// the height t above its lower knot); 1/width or h/w; sums of the exponentials or their reciprocals; lower knots and sizes of the bin in units of these;
+// raw or real slopes at its ends.
+type piece struct {
+	at                   int
+	z, slope, sum, sumH  vector
+	xc, w, yc, h, d0, d1 vector
+	rden, height, p      vector // of curve
+}
+
+// pieces makes the pieces that are computed side by side.
+func (s *spline) pieces() []*piece {
+	all := make([]*piece, s.side())
+	for k := range all {
+		all[k] = &piece{at: k * s.bytes()}
+	}
+	return all
+}
+
+// steps computes pieces side by side, step by step; masks do not go from one step to the next.
+func (s *spline) steps(all []*piece, list ...func(p *piece)) {
+	for _, step := range list {
+		for _, p := range all {
+			s.at = p.at
+			step(p)
+		}
+	}
+	s.at = 0
+}
+
+// unlessZero emits the body to be run unless a parameter is 0.
+func (s *spline) unlessZero(name string, body func()) {
+	skip := label(name)
+	CMPQ(paramAddress(name), Imm(0))
+	JE(LabelRef(skip))
+	body()
+	Label(skip)
 }
 
 // reciprocals returns 1/a and 1/b with one division; both are lost.
@@ -428,67 +480,108 @@ func (s *spline) logSlope(slope, rden, p vector) vector {
 
 func (s *spline) inside(v vector) mask { return s.compare(lessThan, s.abs(v), s.constant(boundOf)) }
 
-func (s *spline) forward() {
-	s.text("Forward", "y, ladj, x, theta, save *float32")
+// forward emits the map. The variant that keeps fills save for the backward pass; the other one has nothing to keep, and saveStep says whether the
+// log-determinant is wanted.
+func (s *spline) forward(keeps bool) {
+	if keeps {
+		s.text("Forward", "y, ladj, x, theta, save *float32")
+	} else {
+		s.text("Evaluate", "y, ladj, x, theta *float32")
+	}
 	s.begin()
-	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), arg("save")
-	s.features(func() {
-		more := s.offset(s.save, 2, 0)
-		keep := func(row int, v vector) { VMOVUPS(v, at(more, 128*row)) }
-		t, c, e, sum := s.search(s.load(at(s.x, 0)), s.row(s.theta), s.row(s.save))
-		keep(saveBin, s.bin)
-		keep(saveC, c)
-		keep(saveE, e)
-		inverse := s.set(1)
-		VDIVPS(e, inverse, inverse)
-		z := t
-		VSUBPS(c, z, z)
-		VMULPS(inverse, z, z)
-		s.minimum(1, z, z)
-		keep(saveZ, z)
-		keep(saveWidths, sum) // for the moment
-		VMULPS(sum, inverse, inverse)
-		keep(saveS, inverse) // 1/width, for the moment
-
-		yc, eh, sumH := s.pick(s.row(s.pointer(s.theta, 1)), s.row(s.pointer(s.save, 1)))
-		keep(saveYC, yc)
-		keep(saveH, eh)
-		sum = s.load(at(more, 128*saveWidths))
-		sum, sumH = s.reciprocals(sum, sumH)
-		keep(saveWidths, sum)
-		keep(saveHeights, sumH)
-		slope := s.load(at(more, 128*saveS))
-		VMULPS(sumH, eh, eh)
-		VMULPS(eh, slope, slope)
-		keep(saveS, slope)
-
-		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
-		r0, r1 := s.softenBoth(d0, d1)
-		VMULPS(r0, r0, r0)
-		VMULPS(r1, r1, r1)
-		keep(saveR0, r0)
-		keep(saveR1, r1)
-		d0, d1 = s.expSmall(d0), s.expSmall(d1)
-		keep(saveD0, d0)
-		keep(saveD1, d1)
-
-		rden, r, p := s.curve(z, slope, d0, d1)
-		y := s.vec()
-		VMULPS(sumH, yc, y)
-		VFMADD231PS(r, eh, y)
-		VMULPS(s.constant(twiceBound), y, y)
-		VADDPS(s.constant(minusBound), y, y)
-		l := s.logSlope(slope, rden, p)
-
-		x := s.load(at(s.x, 0))
-		in, one := s.inside(x), s.set(1)
-		s.machine.keep(in, one, one)
-		keep(saveInside, one)
-		s.machine.keep(in, l, l)
-		s.merge(in, y, x)
-		VMOVUPS(x, at(s.y, 0))
-		VADDPS(at(s.ladj, 0), l, l)
-		VMOVUPS(l, at(s.ladj, 0))
+	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), nil
+	if keeps {
+		s.save = arg("save")
+	}
+	s.features(s.side(), func() {
+		var more gp
+		keep := func(int, vector) {}
+		if keeps {
+			more = s.offset(s.save, 2, 0)
+			keep = func(row int, v vector) { VMOVUPS(v, at(more, s.at+128*row)) }
+		}
+		saved := func(n int) *rowsAt {
+			if !keeps {
+				return nil
+			}
+			if n == 0 {
+				return s.row(s.save)
+			}
+			return s.row(s.pointer(s.save, n))
+		}
+		logDet := func(p *piece) {
+			l := s.logSlope(p.slope, p.rden, p.p)
+			s.machine.keep(s.inside(s.load(s.mem(s.x))), l, l)
+			VADDPS(s.mem(s.ladj), l, l)
+			VMOVUPS(l, s.mem(s.ladj))
+		}
+		all := s.pieces()
+		s.steps(all, func(p *piece) {
+			t, c, e, sum := s.search(s.load(s.mem(s.x)), s.row(s.theta), saved(0))
+			keep(saveBin, s.bin)
+			keep(saveC, c)
+			keep(saveE, e)
+			p.z, p.slope, p.sum = t, s.set(1), sum
+			VDIVPS(e, p.slope, p.slope)
+			VSUBPS(c, p.z, p.z)
+			VMULPS(p.slope, p.z, p.z)
+			s.minimum(1, p.z, p.z)
+			keep(saveZ, p.z)
+			VMULPS(p.sum, p.slope, p.slope)
+			spill := keeps && !s.wide // to have registers meanwhile
+			if spill {
+				keep(saveWidths, p.sum)
+				keep(saveS, p.slope)
+			}
+			p.yc, p.h, p.sumH = s.pick(s.row(s.pointer(s.theta, 1)), saved(1))
+			keep(saveYC, p.yc)
+			keep(saveH, p.h)
+			if spill {
+				p.sum, p.slope = s.load(at(more, 128*saveWidths)), s.load(at(more, 128*saveS))
+			}
+			p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
+		}, func(p *piece) {
+			p.sum, p.sumH = s.reciprocals(p.sum, p.sumH)
+			keep(saveWidths, p.sum)
+			keep(saveHeights, p.sumH)
+			VMULPS(p.sumH, p.h, p.h)
+			VMULPS(p.h, p.slope, p.slope)
+			keep(saveS, p.slope)
+		}, func(p *piece) {
+			r0, r1 := s.softenBoth(p.d0, p.d1)
+			if keeps {
+				VMULPS(r0, r0, r0)
+				VMULPS(r1, r1, r1)
+				keep(saveR0, r0)
+				keep(saveR1, r1)
+			}
+		}, func(p *piece) {
+			p.d0, p.d1 = s.expSmall(p.d0), s.expSmall(p.d1)
+			keep(saveD0, p.d0)
+			keep(saveD1, p.d1)
+		}, func(p *piece) {
+			p.rden, p.height, p.p = s.curve(p.z, p.slope, p.d0, p.d1)
+		}, func(p *piece) {
+			y, x := s.vec(), s.load(s.mem(s.x))
+			VMULPS(p.sumH, p.yc, y)
+			VFMADD231PS(p.height, p.h, y)
+			VMULPS(s.constant(twiceBound), y, y)
+			VADDPS(s.constant(minusBound), y, y)
+			in := s.inside(x)
+			s.merge(in, y, x)
+			VMOVUPS(x, s.mem(s.y))
+			if keeps {
+				one := s.set(1)
+				s.machine.keep(in, one, one)
+				keep(saveInside, one)
+			}
+		})
+		finish := func() { s.steps(all, logDet) }
+		if keeps {
+			finish()
+		} else {
+			s.unlessZero("saveStep", finish)
+		}
 	}, []gp{s.x, s.y})
 }
 
@@ -496,60 +589,64 @@ func (s *spline) inverse() {
 	s.text("Inverse", "x, ladj, y, theta *float32")
 	s.begin()
 	s.x, s.y, s.ladj, s.save = arg("x"), arg("y"), arg("ladj"), nil
-	s.features(func() {
-		t, yc, eh, sumH := s.search(s.load(at(s.y, 0)), s.row(s.pointer(s.theta, 1)), nil)
-		VSUBPS(yc, t, t)
-		VMINPS(eh, t, t)
-		xc, w, sum := s.pick(s.row(s.theta), nil)
-		sum, sumH = s.reciprocals(sum, sumH)
-		VMULPS(sumH, eh, eh) // height
-		VMULPS(sumH, t, t)   // y − y0
-		VMULPS(sum, w, w)
-		VMULPS(sum, xc, xc)
-		d0, d1 := s.slopes(s.row(s.pointer(s.theta, 2)))
-		s.softenBoth(d0, d1)
-		d0, d1 = s.expSmall(d0), s.expSmall(d1)
-		slope := s.vec()
-		VDIVPS(w, eh, slope)
-
-		// a z² + b z − s·t = 0 with a = h(s − d0) + t·dd, b = h·d0 − t·dd
-		dd, a, b := s.vec(), s.vec(), s.vec()
-		VADDPS(d0, d1, dd)
-		s.fms(2, slope, dd)
-		VMULPS(t, dd, dd)
-		VSUBPS(d0, slope, a)
-		VFMADD213PS(dd, eh, a)
-		VMULPS(d0, eh, b)
-		VSUBPS(dd, b, b)
-		VMULPS(slope, t, t)
-		VMULPS(t, a, a)
-		s.mul(4, a, a)
-		VFMADD231PS(b, b, a)
-		s.maximum(0, a, a)
-		VSQRTPS(a, a)
-		VADDPS(b, a, a)
-		VADDPS(t, t, t)
-		z := t
-		VDIVPS(a, z, z)
-		s.minimum(1, z, z)
-
-		VFMADD231PS(z, w, xc)
-		VMULPS(s.constant(twiceBound), xc, xc)
-		VADDPS(s.constant(minusBound), xc, xc)
-		y := s.load(at(s.y, 0))
-		in := s.inside(y)
-		s.merge(in, xc, y)
-		VMOVUPS(y, at(s.x, 0))
-		noLogDet := label("noLogDet")
-		CMPQ(paramAddress("saveStep"), Imm(0))
-		JE(LabelRef(noLogDet))
-		rden, _, p := s.curve(z, slope, d0, d1)
-		l := s.logSlope(slope, rden, p)
-		s.machine.keep(in, l, l)
-		old := s.load(at(s.ladj, 0))
-		VSUBPS(l, old, old)
-		VMOVUPS(old, at(s.ladj, 0))
-		Label(noLogDet)
+	s.features(s.side(), func() {
+		all := s.pieces()
+		s.steps(all, func(p *piece) {
+			p.z, p.yc, p.h, p.sumH = s.search(s.load(s.mem(s.y)), s.row(s.pointer(s.theta, 1)), nil)
+			VSUBPS(p.yc, p.z, p.z)
+			VMINPS(p.h, p.z, p.z)
+			p.xc, p.w, p.sum = s.pick(s.row(s.theta), nil)
+			p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
+		}, func(p *piece) {
+			p.sum, p.sumH = s.reciprocals(p.sum, p.sumH)
+			VMULPS(p.sumH, p.h, p.h) // height
+			VMULPS(p.sumH, p.z, p.z) // y − y0
+			VMULPS(p.sum, p.w, p.w)
+			VMULPS(p.sum, p.xc, p.xc)
+		}, func(p *piece) {
+			s.softenBoth(p.d0, p.d1)
+		}, func(p *piece) {
+			p.d0, p.d1 = s.expSmall(p.d0), s.expSmall(p.d1)
+			p.slope = s.vec()
+			VDIVPS(p.w, p.h, p.slope)
+		}, func(p *piece) {
+			// a z² + b z − s·t = 0 with a = h(s − d0) + t·dd, b = h·d0 − t·dd
+			t, dd, a, b := p.z, s.vec(), s.vec(), s.vec()
+			VADDPS(p.d0, p.d1, dd)
+			s.fms(2, p.slope, dd)
+			VMULPS(t, dd, dd)
+			VSUBPS(p.d0, p.slope, a)
+			VFMADD213PS(dd, p.h, a)
+			VMULPS(p.d0, p.h, b)
+			VSUBPS(dd, b, b)
+			VMULPS(p.slope, t, t)
+			VMULPS(t, a, a)
+			s.mul(4, a, a)
+			VFMADD231PS(b, b, a)
+			s.maximum(0, a, a)
+			VSQRTPS(a, a)
+			VADDPS(b, a, a)
+			VADDPS(t, t, t)
+			VDIVPS(a, t, t)
+			s.minimum(1, t, t)
+		}, func(p *piece) {
+			VFMADD231PS(p.z, p.w, p.xc)
+			VMULPS(s.constant(twiceBound), p.xc, p.xc)
+			VADDPS(s.constant(minusBound), p.xc, p.xc)
+			y := s.load(s.mem(s.y))
+			s.merge(s.inside(y), p.xc, y)
+			VMOVUPS(y, s.mem(s.x))
+		})
+		s.unlessZero("saveStep", func() {
+			s.steps(all, func(p *piece) {
+				rden, _, q := s.curve(p.z, p.slope, p.d0, p.d1)
+				l := s.logSlope(p.slope, rden, q)
+				s.machine.keep(s.inside(s.load(s.mem(s.y))), l, l)
+				old := s.load(s.mem(s.ladj))
+				VSUBPS(l, old, old)
+				VMOVUPS(old, s.mem(s.ladj))
+			})
+		})
 	}, []gp{s.x, s.y})
 }
 
@@ -558,7 +655,7 @@ func (s *spline) backward() {
 	s.begin() // theta is where the gradient goes
 	dx, gy, gl := arg("dx"), arg("gy"), arg("gl")
 	s.save, s.ladj, s.ge, s.bin = arg("save"), gl, nil, nil
-	s.features(func() {
+	s.features(1, func() {
 		more := s.offset(s.save, 2, 0)
 		row := func(r int) Mem { return at(more, 128*r) }
 		ld := func(r int) vector { return s.load(row(r)) }
@@ -768,7 +865,8 @@ func (s *spline) emitSlopes(gd0, gd1 vector) {
 func (m *machine) splines() {
 	for _, s := range []spline{{name: "spline8", fixed: 8}, {name: "spline"}, {name: "splineCircular", circular: true}} {
 		s.machine = m
-		s.forward()
+		s.forward(true)
+		s.forward(false)
 		s.backward()
 		s.inverse()
 	}
