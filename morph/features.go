@@ -506,11 +506,20 @@ func share(p []float64, i int) float64 {
 
 // each calls f for every row and feature with its model value and dz/dx (1 for what is not a tail).
 func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f func(row, col int, c class, z, slope float64)) error {
+	return e.visit(t, lo, hi, keys, d, true, f)
+}
+
+// visit is each, in less time if slopes are not wanted: they are wrong then.
+func (e *Encoder) visit(t *physics.Table, lo, hi int, keys []uint64, d Domain, wanted bool, f func(row, col int, c class, z, slope float64)) error {
 	cols, err := e.columns(t)
 	if err != nil {
 		return err
 	}
-	tails, slopes, rows := make([]float64, 0, hi-lo), make([]float64, hi-lo), make([]int, hi-lo)
+	tails, rows := make([]float64, 0, hi-lo), make([]int, hi-lo)
+	var slopes []float64
+	if wanted {
+		slopes = make([]float64, hi-lo)
+	}
 	for j := range e.Features {
 		ft := &e.Features[j]
 		dr := e.draws(ft)
@@ -527,7 +536,7 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 				if ft.Grid.active() {
 					x = ft.Grid.spread(x, dr.grid.Uniform(keys[i]))
 				}
-				rows[len(tails)], slopes[len(tails)] = i-lo, 1
+				rows[len(tails)] = i - lo
 				tails = append(tails, x)
 			case atom:
 				s := dr.atom.At(keys[i])
@@ -536,9 +545,16 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 				f(i-lo, j, c, 0, 1)
 			}
 		}
+		for k := range slopes {
+			slopes[k] = 1
+		}
 		ft.Tail.forwardAll(tails, slopes)
 		for k, u := range tails {
-			z, slope := ft.lift(u, slopes[k], share(p, rows[k]))
+			slope := 1.0
+			if wanted {
+				slope = slopes[k]
+			}
+			z, slope := ft.lift(u, slope, share(p, rows[k]))
 			f(rows[k], j, tail, z, slope)
 		}
 	}
@@ -551,7 +567,7 @@ func (e *Encoder) each(t *physics.Table, lo, hi int, keys []uint64, d Domain, f 
 // values are left as they are. Such features are 0 in dst.
 func (e *Encoder) Encode(t *physics.Table, lo, hi int, keys []uint64, d Domain, dst []float32, status []uint8) error {
 	n := e.Dim()
-	return e.each(t, lo, hi, keys, d, func(row, col int, c class, z, _ float64) {
+	return e.visit(t, lo, hi, keys, d, false, func(row, col int, c class, z, _ float64) {
 		dst[row*n+col] = float32(z)
 		if status == nil {
 			return

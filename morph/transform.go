@@ -51,9 +51,19 @@ func (c chain) inverse(u float64) (x, slope float64) {
 	return u, slope
 }
 
+// A batch is a transform that has a faster way to map many values, in place, without their slopes.
+type batch interface {
+	forwardAll(x []float64)
+	inverseAll(u []float64)
+}
+
 // forwardAll and inverseAll replace many values by their images, step by step: one value need not wait for the other. slope is multiplied, if it is not nil.
 func (c chain) forwardAll(x, slope []float64) {
 	for _, t := range c {
+		if b, ok := t.(batch); ok && slope == nil {
+			b.forwardAll(x)
+			continue
+		}
 		for i, v := range x {
 			u, s := t.forward(v)
 			x[i] = u
@@ -66,6 +76,10 @@ func (c chain) forwardAll(x, slope []float64) {
 
 func (c chain) inverseAll(u []float64) {
 	for k := len(c) - 1; k >= 0; k-- {
+		if b, ok := c[k].(batch); ok {
+			b.inverseAll(u)
+			continue
+		}
 		for i, v := range u {
 			u[i], _ = c[k].inverse(v)
 		}
@@ -302,12 +316,33 @@ func (a *affineStep) forward(x float64) (float64, float64) {
 func (a *affineStep) inverse(u float64) (float64, float64) { return u*a.SD + a.Mean, 1 / a.SD }
 func (a *affineStep) inside(float64) bool                  { return true }
 
+func (a *affineStep) forwardAll(x []float64) {
+	for i, v := range x {
+		x[i] = (v - a.Mean) / a.SD
+	}
+}
+
+func (a *affineStep) inverseAll(u []float64) {
+	for i, v := range u {
+		u[i] = v*a.SD + a.Mean
+	}
+}
+
 // gaussStep maps a distribution to a standard normal one: a monotone rational-quadratic spline through the knots
 // (X[k], Y[k]) with slopes D[k] (Gregory and Delbourgo 1982, as in arXiv 1906.04032), linear beyond the outer knots.
 type gaussStep struct {
 	X []float64 `json:"x"`
 	Y []float64 `json:"y"`
 	D []float64 `json:"d"`
+
+	bins []gaussBin // made by check
+}
+
+// gaussBin is the spline between two knots.
+type gaussBin struct {
+	x, y, w, h float64 // lower knot and size
+	s, d0, d1  float64 // h/w and the slopes at the knots
+	dd         float64 // d0 + d1 − 2s
 }
 
 func (g *gaussStep) check() error {
@@ -320,19 +355,49 @@ func (g *gaussStep) check() error {
 			return fmt.Errorf("knot %d does not increase", i)
 		}
 	}
+	g.bins = make([]gaussBin, n-1)
+	for k := range g.bins {
+		b := gaussBin{x: g.X[k], y: g.Y[k], w: g.X[k+1] - g.X[k], h: g.Y[k+1] - g.Y[k], d0: g.D[k], d1: g.D[k+1]}
+		b.s = b.h / b.w
+		b.dd = b.d0 + b.d1 - 2*b.s
+		g.bins[k] = b
+	}
 	return nil
+}
+
+// below and above are the lines beyond the outer knots.
+func (g *gaussStep) below(x float64) float64 { return g.Y[0] + (x-g.X[0])*g.D[0] }
+func (g *gaussStep) above(x float64) float64 {
+	n := len(g.X) - 1
+	return g.Y[n] + (x-g.X[n])*g.D[n]
 }
 
 func (g *gaussStep) forward(x float64) (float64, float64) {
 	n := len(g.X) - 1
 	switch {
 	case !(x > g.X[0]):
-		return g.Y[0] + (x-g.X[0])*g.D[0], g.D[0]
+		return g.below(x), g.D[0]
 	case x >= g.X[n]:
-		return g.Y[n] + (x-g.X[n])*g.D[n], g.D[n]
+		return g.above(x), g.D[n]
 	}
-	k := rank(g.X, x) - 1
-	return g.at(k, (x-g.X[k])/(g.X[k+1]-g.X[k]))
+	b := &g.bins[rank(g.X, x)-1]
+	z := (x - b.x) / b.w
+	return b.value(z), b.slope(z)
+}
+
+func (g *gaussStep) forwardAll(x []float64) {
+	lo, hi := g.X[0], g.X[len(g.X)-1]
+	for i, v := range x {
+		switch {
+		case !(v > lo):
+			x[i] = g.below(v)
+		case v >= hi:
+			x[i] = g.above(v)
+		default:
+			b := &g.bins[rank(g.X, v)-1]
+			x[i] = b.value((v - b.x) / b.w)
+		}
+	}
 }
 
 // rank counts the elements of an increasing list that are less than x, a number. No branch depends on x: a mispredicted one costs more than all the rest.
@@ -347,14 +412,16 @@ func rank(list []float64, x float64) int {
 	return lo
 }
 
-// at evaluates bin k at the fraction z of its width.
-func (g *gaussStep) at(k int, z float64) (y, slope float64) {
-	h := g.Y[k+1] - g.Y[k]
-	s := h / (g.X[k+1] - g.X[k])
-	d0, d1 := g.D[k], g.D[k+1]
+// value and slope are those at the fraction z of the width.
+func (b *gaussBin) value(z float64) float64 {
 	r := 1 - z
-	den := s + (d0+d1-2*s)*z*r
-	return g.Y[k] + h*z*(s*z+d0*r)/den, s * s * (2*s*z*r + d0*r*r + d1*z*z) / (den * den)
+	return b.y + b.h*z*(b.s*z+b.d0*r)/(b.s+b.dd*z*r)
+}
+
+func (b *gaussBin) slope(z float64) float64 {
+	r := 1 - z
+	den := b.s + b.dd*z*r
+	return b.s * b.s * (2*b.s*z*r + b.d0*r*r + b.d1*z*z) / (den * den)
 }
 
 func (g *gaussStep) inverse(u float64) (float64, float64) {
@@ -365,6 +432,25 @@ func (g *gaussStep) inverse(u float64) (float64, float64) {
 	case u >= g.Y[n]:
 		return g.X[n] + (u-g.Y[n])/g.D[n], g.D[n]
 	}
+	b, z := g.fraction(u)
+	return b.x + z*b.w, b.slope(z)
+}
+
+func (g *gaussStep) inverseAll(u []float64) {
+	lo, hi := g.Y[0], g.Y[len(g.Y)-1]
+	for i, v := range u {
+		if v > lo && v < hi {
+			b, z := g.fraction(v)
+			u[i] = b.x + z*b.w
+		} else {
+			u[i], _ = g.inverse(v)
+		}
+	}
+}
+
+// fraction is the bin in which u lies, between the outer knots, and the fraction of its width where the spline is u.
+func (g *gaussStep) fraction(u float64) (*gaussBin, float64) {
+	n := len(g.bins)
 	k := min(int((u-g.Y[0])/(g.Y[n]-g.Y[0])*float64(n)), n-1) // right where no knot was left out
 	for u <= g.Y[k] {
 		k--
@@ -372,18 +458,13 @@ func (g *gaussStep) inverse(u float64) (float64, float64) {
 	for u > g.Y[k+1] {
 		k++
 	}
-	w, h := g.X[k+1]-g.X[k], g.Y[k+1]-g.Y[k]
-	s := h / w
-	d0, d1 := g.D[k], g.D[k+1]
-	r := u - g.Y[k]
-	a := h*(s-d0) + r*(d0+d1-2*s)
-	b := h*d0 - r*(d0+d1-2*s)
-	c := -s * r
-	z := min(max(2*c/(-b-math.Sqrt(max(0, b*b-4*a*c))), 0), 1)
-	y, slope := g.at(k, z)
-	z = min(max(z-(y-u)/(slope*w), 0), 1) // one Newton step takes the rounding out
-	_, slope = g.at(k, z)
-	return g.X[k] + z*w, slope
+	b := &g.bins[k]
+	r := u - b.y
+	a := b.h*(b.s-b.d0) + r*b.dd
+	m := b.h*b.d0 - r*b.dd
+	c := -b.s * r
+	z := min(max(2*c/(-m-math.Sqrt(max(0, m*m-4*a*c))), 0), 1)
+	return b, min(max(z-(b.value(z)-u)/(b.slope(z)*b.w), 0), 1) // one Newton step takes the rounding out
 }
 
 func (g *gaussStep) inside(float64) bool { return true }

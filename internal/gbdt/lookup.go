@@ -14,7 +14,6 @@ type lookup struct {
 	feats []int
 	reach [lookupFeatures][256]uint16
 	value [lookupLeaves]float64
-	left  []uint16 // by row of a block, while features are gone through
 }
 
 // set makes l the form of t and reports whether it has one.
@@ -44,6 +43,9 @@ func (l *lookup) set(t *tree) bool {
 			reach[bin] &^= leaves[left+1-int(n.right(uint8(bin)))]
 		}
 	}
+	for n := len(l.feats); n < lookupFeatures && n != lookupFeatures-2; n++ { // add knows two numbers of features
+		l.place(0)
+	}
 	return true
 }
 
@@ -54,10 +56,15 @@ func (l *lookup) feature(f int) int {
 			return k
 		}
 	}
-	k := len(l.feats)
-	if k == lookupFeatures {
+	if len(l.feats) == lookupFeatures {
 		return -1
 	}
+	return l.place(f)
+}
+
+// place gives a feature a place from which all leaves can be reached.
+func (l *lookup) place(f int) int {
+	k := len(l.feats)
 	l.feats = append(l.feats, f)
 	for bin := range l.reach[k] {
 		l.reach[k][bin] = 1<<lookupLeaves - 1
@@ -67,26 +74,19 @@ func (l *lookup) feature(f int) int {
 
 // add adds the values of rows; bin of feature f and row r is buf[f*blockRows+r].
 func (l *lookup) add(sums []float64, buf []uint8) {
-	left := l.left[:len(sums)]
-	bins := func(k int) []uint8 { return buf[l.feats[k]*blockRows:][:len(left)] }
-	k := len(l.feats) % 2
-	if k == 1 {
-		reach := &l.reach[0]
-		for r, bin := range bins(0) {
-			left[r] = reach[bin]
+	bins := func(k int) []uint8 { return buf[l.feats[k]*blockRows:][:len(sums)] }
+	a, b, c, d := bins(0), bins(1), bins(2), bins(3)
+	inA, inB, inC, inD := &l.reach[0], &l.reach[1], &l.reach[2], &l.reach[3]
+	if len(l.feats) == lookupFeatures {
+		e, f, inE, inF := bins(4), bins(5), &l.reach[4], &l.reach[5]
+		for r := range sums {
+			left := inA[a[r]] & inB[b[r]] & inC[c[r]] & inD[d[r]] & inE[e[r]] & inF[f[r]]
+			sums[r] += l.value[bits.TrailingZeros16(left)%lookupLeaves]
 		}
-	} else {
-		for r := range left {
-			left[r] = 1<<lookupLeaves - 1
-		}
-	}
-	for ; k < len(l.feats); k += 2 { // two at a time: left is read and written half as often
-		a, b, reachA, reachB := bins(k), bins(k+1), &l.reach[k], &l.reach[k+1]
-		for r := range left {
-			left[r] &= reachA[a[r]] & reachB[b[r]]
-		}
+		return
 	}
 	for r := range sums {
-		sums[r] += l.value[bits.TrailingZeros16(left[r])%lookupLeaves]
+		left := inA[a[r]] & inB[b[r]] & inC[c[r]] & inD[d[r]]
+		sums[r] += l.value[bits.TrailingZeros16(left)%lookupLeaves]
 	}
 }

@@ -25,7 +25,7 @@ func TestLookup(t *testing.T) {
 				buf[f*blockRows+i] = find(orderedAll(m.cuts[f]), x)
 			}
 		}
-		l := lookup{left: make([]uint16, len(y))}
+		var l lookup
 		for k := range m.trees {
 			tree := &m.trees[k]
 			if !l.set(tree) {

@@ -100,23 +100,23 @@ func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 			panic("gbdt: bad number of rows")
 		}
 	}
-	keys := make([][]uint64, len(cols))
-	for f := range keys {
-		keys[f] = orderedAll(m.cuts[f])
+	guides := make([]*guide, len(cols))
+	for f := range guides {
+		guides[f] = newGuide(m.cuts[f])
 	}
 	par.For(threads, len(out), blockRows, func(_, lo, hi int) {
 		buf := make([]uint8, len(cols)*blockRows)
 		for f, c := range cols {
-			cuts, b := keys[f], buf[f*blockRows:]
+			g, b := guides[f], buf[f*blockRows:]
 			for i, x := range c[lo:hi] {
-				b[i] = find(cuts, x)
+				b[i] = g.find(x)
 			}
 		}
 		sums := out[lo:hi]
 		for i := range sums {
 			sums[i] = m.base
 		}
-		l := lookup{left: make([]uint16, hi-lo)}
+		var l lookup
 		for i := range m.trees {
 			t := &m.trees[i]
 			if len(sums) >= lookupRows && l.set(t) {
