@@ -38,10 +38,14 @@ func (l *lookup) set(t *tree) bool {
 		if k < 0 {
 			return false
 		}
-		reach := &l.reach[k]
-		for bin := range reach {
-			reach[bin] &^= leaves[left+1-int(n.right(uint8(bin)))]
+		first := int(n.thr()) + 1 - int(n.off()) // bins that go right, up to the one that stands for "missing"
+		for bin := range l.reach[k][:first] {
+			l.reach[k][bin] &^= leaves[left+1]
 		}
+		for bin := first; bin < missingBin; bin++ {
+			l.reach[k][bin] &^= leaves[left]
+		}
+		l.reach[k][missingBin] &^= leaves[left+1-int(n.right(missingBin))]
 	}
 	for n := len(l.feats); n < lookupFeatures && n != lookupFeatures-2; n++ { // add knows two numbers of features
 		l.place(0)

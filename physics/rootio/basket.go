@@ -299,6 +299,7 @@ type baskets struct {
 	clusters int64 // rows of a cluster, 0 until the first rows are seen
 	rows     int64
 	threads  int
+	end      int64  // of the newest basket in the file
 	record   []byte // the basket that is stored
 	blank    []byte
 }
@@ -509,6 +510,7 @@ func (b *baskets) store(k int, bk *basket) error {
 	if _, err := b.f.WriteAt(b.record, key.SeekKey()); err != nil {
 		return err
 	}
+	b.end = key.SeekKey() + int64(len(b.record))
 	*f.bytes = append(*f.bytes, nbytes)
 	*f.entry = append(*f.entry, (*f.entry)[len(*f.entry)-1]+int64(bk.rows))
 	*f.seek = append(*f.seek, key.SeekKey())

@@ -72,7 +72,8 @@ type File struct {
 	trees     []*TreeWriter
 	dirs      map[string]riofs.Directory
 	names     map[string]bool
-	described bool // the layouts of tree classes are in
+	described bool  // the layouts of tree classes are in
+	begun     int64 // end of what is on its way to the disk
 	err       error
 }
 
@@ -103,6 +104,17 @@ func (w *File) fail(err error) error {
 		w.err = err
 	}
 	return err
+}
+
+// beginBytes are sent on their way to the disk together.
+const beginBytes = 4 << 20
+
+// begin sends what was written before end on its way to the disk.
+func (w *File) begin(end int64) {
+	if end-w.begun >= beginBytes {
+		atomicfile.Begin(w.tmp, w.begun, end)
+		w.begun = end
+	}
 }
 
 // dir makes the folders of a path and returns the last and the name in it.
@@ -366,6 +378,7 @@ func (t *TreeWriter) Write(b *Batch) error {
 		return t.file.fail(err)
 	}
 	t.entries += int64(b.N)
+	t.file.begin(t.baskets.end)
 	return nil
 }
 
