@@ -335,7 +335,8 @@ type gaussStep struct {
 	Y []float64 `json:"y"`
 	D []float64 `json:"d"`
 
-	bins []gaussBin // made by check
+	bins  []gaussBin // made by check
+	ranks *ranks     // of X
 }
 
 // gaussBin is the spline between two knots.
@@ -362,6 +363,7 @@ func (g *gaussStep) check() error {
 		b.dd = b.d0 + b.d1 - 2*b.s
 		g.bins[k] = b
 	}
+	g.ranks = newRanks(g.X)
 	return nil
 }
 
@@ -380,7 +382,7 @@ func (g *gaussStep) forward(x float64) (float64, float64) {
 	case x >= g.X[n]:
 		return g.above(x), g.D[n]
 	}
-	b := &g.bins[rank(g.X, x)-1]
+	b := &g.bins[g.ranks.of(x)-1]
 	z := (x - b.x) / b.w
 	return b.value(z), b.slope(z)
 }
@@ -394,22 +396,10 @@ func (g *gaussStep) forwardAll(x []float64) {
 		case v >= hi:
 			x[i] = g.above(v)
 		default:
-			b := &g.bins[rank(g.X, v)-1]
+			b := &g.bins[g.ranks.of(v)-1]
 			x[i] = b.value((v - b.x) / b.w)
 		}
 	}
-}
-
-// rank counts the elements of an increasing list that are less than x, a number. No branch depends on x: a mispredicted one costs more than all the rest.
-func rank(list []float64, x float64) int {
-	lo, n := 0, len(list)
-	for n > 0 {
-		half := (n + 1) / 2
-		less := int(math.Float64bits(list[lo+half-1]-x) >> 63)
-		lo += half & -less
-		n -= half
-	}
-	return lo
 }
 
 // value and slope are those at the fraction z of the width.

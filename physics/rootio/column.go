@@ -15,7 +15,17 @@ import (
 const (
 	batchRows  = 1 << 15
 	batchBytes = 8 << 20
+	lastRows   = 1 << 12 // of the last one of flat branches, see smaller
 )
+
+// smaller is how many of the rows that are left go into the next batch if there is room for n. What is left at the end is halved and halved again: whoever
+// works on a batch alone has others wait for the last one.
+func smaller(n, left int64) int64 {
+	if left > batchRows {
+		return n
+	}
+	return min(n, max(left/2, lastRows), left)
+}
 
 // accum collects the values of one branch, row by row, from the variable that the decoder fills.
 type accum struct {
@@ -285,7 +295,7 @@ func readRange(f *riofs.File, file, path string, t rtree.Tree, names []string, l
 	}
 	room := func() int { return int(min(batchRows, hi-at, max(256, batchBytes/int64(12*len(names))))) }
 	for len(cols) == 0 && at < hi {
-		n = int(min(batchRows, hi-at, max(256, batchBytes/int64(width))))
+		n = int(smaller(min(batchRows, max(256, batchBytes/int64(width))), hi-at))
 		if err := flush(); err != nil {
 			return err
 		}
