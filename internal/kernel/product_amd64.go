@@ -81,6 +81,13 @@ func needSpans(spans []Span, m, k int) {
 // chunk is the size in numbers of the part of the weights that one round over the panels uses: it stays in the level-2 cache.
 const chunk = 1 << 16
 
+// A product of more than few panels, or with weights that are read across their rows, sums over at most deepest numbers at a time, so that the
+// panel, or the rows, stay there too; what it has so far waits in the result.
+const (
+	few     = 8
+	deepest = 1024
+)
+
 func (s isa) mul(c []float32, cp int, a []float32, rs, cs int, b []float32, bp int, m, k, np int, spans []Span, e Epilogue[float32]) {
 	if m <= 0 || np <= 0 {
 		return
@@ -144,43 +151,52 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 	if e.Gate != nil {
 		needPanels(e.Gate, e.GateStride, m, np)
 	}
-	flags := 0
-	if e.Add {
-		flags |= mulFlagAdd
-	}
-	if e.Act == ReLU {
-		flags |= mulFlagReLU
-	}
-	rows := m
-	if np > 1 && m*k > 2*chunk {
-		rows = max(chunk/k&^(Block-1), Block)
+	rows, depth := m, max(k, 1)
+	if m*k > 2*chunk {
+		if spans == nil && (np > few || f.cs > 1) {
+			depth = (k-1)/((k+deepest-1)/deepest) + 1
+		}
+		if np > 1 {
+			rows = max(chunk/depth&^(Block-1), Block)
+			rows = ((m-1)/((m+rows-1)/rows) + Block) &^ (Block - 1) // of equal size
+		}
 	}
 	for i := 0; i < m; i += rows {
-		for p := range np {
-			t := mulTask{a: unsafe.Add(f.a, 4*i*f.rs), b: unsafe.Add(f.b, 4*p*f.bp), c: at(c, p*cp+i*Lanes), rs: 4 * f.rs, cs: 4 * f.cs, k: k, m: min(rows, m-i), flags: flags}
-			if e.Bias != nil {
-				t.bias = at(e.Bias, i)
+		for q := 0; q == 0 || q < k; q += depth {
+			flags, last := 0, q+depth >= k
+			if e.Add || q > 0 {
+				flags |= mulFlagAdd
 			}
-			if e.Gate != nil {
-				t.gate = at(e.Gate, p*e.GateStride+i*Lanes)
+			if last && e.Act == ReLU {
+				flags |= mulFlagReLU
 			}
-			if spans != nil {
-				t.spans = unsafe.Pointer(&spans[i/Block])
-			}
-			task := (*byte)(unsafe.Pointer(&t))
-			switch half := e.Half && p == np-1; {
-			case half && f.pairs:
-				mulPairsHalfAVX512(task)
-			case f.pairs:
-				mulPairsAVX512(task)
-			case half && s == avx512:
-				mulHalfAVX512(task)
-			case half:
-				mulHalfAVX2(task)
-			case s == avx512:
-				mulAVX512(task)
-			default:
-				mulAVX2(task)
+			for p := range np {
+				t := mulTask{a: unsafe.Add(f.a, 4*(i*f.rs+q*f.cs)), b: unsafe.Add(f.b, 4*(p*f.bp+q*Lanes)), c: at(c, p*cp+i*Lanes),
+					rs: 4 * f.rs, cs: 4 * f.cs, k: min(depth, k-q), m: min(rows, m-i), flags: flags}
+				if e.Bias != nil && q == 0 {
+					t.bias = at(e.Bias, i)
+				}
+				if e.Gate != nil && last {
+					t.gate = at(e.Gate, p*e.GateStride+i*Lanes)
+				}
+				if spans != nil {
+					t.spans = unsafe.Pointer(&spans[i/Block])
+				}
+				task := (*byte)(unsafe.Pointer(&t))
+				switch half := e.Half && p == np-1; {
+				case half && f.pairs:
+					mulPairsHalfAVX512(task)
+				case f.pairs:
+					mulPairsAVX512(task)
+				case half && s == avx512:
+					mulHalfAVX512(task)
+				case half:
+					mulHalfAVX2(task)
+				case s == avx512:
+					mulAVX512(task)
+				default:
+					mulAVX2(task)
+				}
 			}
 		}
 	}
@@ -193,7 +209,7 @@ func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx
 	if ld&15 != 0 || ldx&15 != 0 || k > ld || k > ldx {
 		panic("kernel: row lengths of a weight gradient are multiples of 16 that hold all columns")
 	}
-	need(w, m*ld)
+	need(w, (m-1)*ld+(k+15)&^15)
 	needPanels(dy, dyp, m, np)
 	need(xt, (np-1)*xtp+Lanes*ldx)
 	needSpans(spans, m, k)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -169,6 +170,40 @@ func TestMul(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A large product, which goes block by block, is that of each panel by itself, to the same bits.
+func TestMulInBlocks(t *testing.T) {
+	const m, k, np = 136, 1030, 9
+	for _, set := range fastSets() {
+		r := random(6)
+		a, bias := newVec(m*k, 1).fill(r, 1), newVec(m, 1).fill(r, 1)
+		b, bp := panels(r, k, np, 0, 1)
+		gate, gp := panels(r, m, np, Lanes, 1)
+		for variant := range 16 {
+			c, cp := panels(r, m, np, Lanes, 1)
+			rs, cs := k, 1
+			if variant%2 == 1 {
+				rs, cs = 1, m
+			}
+			e, _, with := someEpilogue(r, bias, gate, gp)
+			want := slices.Clone(c.s)
+			for p := range np {
+				one := e
+				one.Half = e.Half && p == np-1
+				if e.Gate != nil {
+					one.Gate = e.Gate[p*gp:]
+				}
+				set.Mul(want[p*cp:], cp, a.s, rs, cs, b.s[p*bp:], bp, m, k, 1, nil, one)
+			}
+			set.Mul(c.s, cp, a.s, rs, cs, b.s, bp, m, k, np, nil, e)
+			for i, v := range c.s {
+				if math.Float32bits(v) != math.Float32bits(want[i]) {
+					t.Fatalf("%s, transposed %v,%s: number %d is %v, %v panel by panel", set.Name, variant%2 == 1, with, i, v, want[i])
+				}
+			}
+		}
+	}
 }
 
 // Memory outside a span may hold anything: an incremental inverse has not computed it yet.

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"hepmorph/internal/ad"
 	"hepmorph/internal/kernel"
@@ -36,6 +37,7 @@ type Adam[T kernel.Float] struct {
 	step   kernel.AdamStep
 	keep   T
 	views  [][][]T // shards cut to chunks
+	masks  [][]T   // by chunk, nil where all of it may move
 	sum    func(worker, task int)
 	update func(worker, task int)
 }
@@ -43,7 +45,7 @@ type Adam[T kernel.Float] struct {
 // chunk is the number of parameters a task updates; the partition is part of the result (the order of the norm's sum).
 const chunk = 16384
 
-// NewAdam makes an optimizer for ps and the gradients in sh.
+// NewAdam makes an optimizer for ps, whose masks are as they will be, and the gradients in sh.
 func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T], pool *ad.Pool, s AdamSettings) *Adam[T] {
 	if s.Beta1 == 0 {
 		s.Beta1 = 0.9
@@ -55,9 +57,10 @@ func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T
 		s.Eps = 1e-8
 	}
 	n := ps.Len()
-	a := &Adam[T]{AdamSettings: s, M: make([]T, n), V: make([]T, n), ps: ps, k: k, pool: pool, shards: sh}
+	a := &Adam[T]{AdamSettings: s, M: kernel.Slab[T](n), V: kernel.Slab[T](n), ps: ps, k: k, pool: pool, shards: sh}
 	if s.Average > 0 {
-		a.Mean = append([]T(nil), ps.W...)
+		a.Mean = kernel.Slab[T](n)
+		copy(a.Mean, ps.W)
 	}
 	chunks := (n + chunk - 1) / chunk
 	a.norms = make([]float64, chunks)
@@ -68,8 +71,13 @@ func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T
 			v = append(v, g[lo:hi])
 		}
 		a.views = append(a.views, v)
+		mask := ps.Mask[lo:hi]
+		if !slices.ContainsFunc(mask, func(m T) bool { return m != 1 }) {
+			mask = nil
+		}
+		a.masks = append(a.masks, mask)
 	}
-	a.sum = func(_, c int) { a.norms[c] = k.SumSq(a.views[c], ps.Mask[c*chunk:min(n, (c+1)*chunk)]) }
+	a.sum = func(_, c int) { a.norms[c] = k.SumSq(a.views[c], a.masks[c]) }
 	a.update = a.apply
 	return a
 }
@@ -120,7 +128,7 @@ func (a *Adam[T]) limit(norm float64) float64 {
 func (a *Adam[T]) apply(_, c int) {
 	lo, hi := c*chunk, min(a.ps.Len(), (c+1)*chunk)
 	w := a.ps.W[lo:hi]
-	a.k.Adam(w, a.M[lo:hi], a.V[lo:hi], a.views[c], a.ps.Mask[lo:hi], a.step)
+	a.k.Adam(w, a.M[lo:hi], a.V[lo:hi], a.views[c], a.masks[c], a.step)
 	for _, g := range a.views[c] {
 		clear(g)
 	}
