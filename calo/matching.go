@@ -114,7 +114,7 @@ type matching struct {
 func newMatching(p *ad.Program[float32], pool *ad.Pool, used, held []int32, s matchSettings, fill func(uint64, []int32) []ad.Source[float32]) *matching {
 	m := &matching{matchSettings: s, ps: p.Params, pool: pool, held: held, fill: fill, loss: make([]float64, p.Losses()), rows: make([]int32, s.batch),
 		order: order{key: rng.NewKey(s.seed, "order of showers"), rows: used}}
-	m.sh = ad.NewShards(m.ps, 4)
+	m.sh = ad.NewShards(m.ps, m.ps.Shards())
 	m.opt = nn.NewAdam(m.ps, m.sh, kernel.Best(), pool, s.adam)
 	m.exec = p.Compile(kernel.Best(), pool, m.sh, ad.Settings{})
 	m.best = append([]float32(nil), m.ps.W...)

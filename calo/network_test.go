@@ -118,31 +118,70 @@ func TestTurnings(t *testing.T) {
 // TestTransformerGradient compares the gradient of every kind of weight with differences, in float64.
 func TestTransformerGradient(t *testing.T) {
 	for _, published := range []bool{false, true} {
-		codec := Codec(&quantile{g: lookup(t, "ds1-photons")})
-		s := TransformerSettings{Patch: [3]int{1, 1, 190}, Width: 6, Depth: 2, Heads: 2, Ratio: 1, Published: published}
-		if published {
-			g, err := geometry.New("small", "photon", 22, 0, []geometry.Layer{{REdges: []float64{0, 1, 2}, Alpha: 2}, {REdges: []float64{0, 1, 2}, Alpha: 2}})
-			if err != nil {
-				t.Fatal(err)
+		p, widths := smallTransformer[float64](t, published)
+		compareGradients(t, fmt.Sprintf("published %v", published), p, widths...)
+	}
+}
+
+// smallTransformer records a transformer with a loss, no parameter of which is zero, and gives the numbers an item of its inputs.
+func smallTransformer[T kernel.Float](t *testing.T, published bool) (p *ad.Program[T], widths []int) {
+	codec := Codec(&quantile{g: lookup(t, "ds1-photons")})
+	s := TransformerSettings{Patch: [3]int{1, 1, 190}, Width: 6, Depth: 2, Heads: 2, Ratio: 1, Published: published}
+	if published {
+		g, err := geometry.New("small", "photon", 22, 0, []geometry.Layer{{REdges: []float64{0, 1, 2}, Alpha: 2}, {REdges: []float64{0, 1, 2}, Alpha: 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		codec, s.Patch = newPublished("calodream", g), [3]int{1, 1, 1}
+	}
+	tl, err := newTiling(codec, s.Patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := ad.NewParams[T]()
+	net, err := newTransformer(ps, s, *tl, codec.Dims())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ps.List {
+		ps.Normal(p, 0.4, 3)
+	}
+	p = ad.NewProgram(ps)
+	x, items, y, w := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens), p.InputRows(1, net.tokens)
+	p.SquaredError(net.record(p, x, items), y, w)
+	return p, []int{net.tokens * x.Width, net.items(), net.tokens * net.patch, net.tokens}
+}
+
+// TestTransformerThreads holds that a network whose tiles all workers share has the same gradient, bit by bit, at any number of workers.
+func TestTransformerThreads(t *testing.T) {
+	for _, published := range []bool{false, true} {
+		var want []float32
+		for _, threads := range []int{1, 2, 3} {
+			pool := ad.NewPool(threads)
+			p, widths := smallTransformer[float32](t, published)
+			sh := ad.NewShards(p.Params, 1)
+			exec := p.Compile(kernel.Best(), pool, sh, ad.Settings{Items: 9})
+			s := rng.NewKey(1, "threads").At(0)
+			run := ad.Run[float32]{N: 13, Backward: true, Losses: make([]float64, p.Losses())}
+			for _, width := range widths {
+				v := make([]float32, run.N*width)
+				for i := range v {
+					v[i] = float32(s.Norm())
+				}
+				run.Inputs = append(run.Inputs, ad.Source[float32]{Data: v})
 			}
-			codec, s.Patch = newPublished("calodream", g), [3]int{1, 1, 1}
+			exec.Run(&run)
+			if n := testing.AllocsPerRun(2, func() { exec.Run(&run) }); n > 0 {
+				t.Errorf("published %v, %d threads: a step makes %v allocations", published, threads, n)
+			}
+			pool.Close()
+			if want == nil {
+				want = slices.Clone(sh.G[0])
+			}
+			if !slices.Equal(sh.G[0], want) {
+				t.Errorf("published %v: %d threads change the gradient", published, threads)
+			}
 		}
-		tl, err := newTiling(codec, s.Patch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ps := ad.NewParams[float64]()
-		net, err := newTransformer(ps, s, *tl, codec.Dims())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range ps.List {
-			ps.Normal(p, 0.4, 3)
-		}
-		p := ad.NewProgram(ps)
-		x, items, y, w := p.InputRows(net.patch+net.extra, net.tokens), p.Input(net.items()), p.InputRows(net.patch, net.tokens), p.InputRows(1, net.tokens)
-		p.SquaredError(net.record(p, x, items), y, w)
-		compareGradients(t, fmt.Sprintf("published %v", published), p, net.tokens*x.Width, net.items(), net.tokens*net.patch, net.tokens)
 	}
 }
 

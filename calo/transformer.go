@@ -212,61 +212,94 @@ func (n *transformer[T]) addFrequencies(p *ad.Program[T], x ad.Tensor) ad.Tensor
 
 func (o *frequencies[T]) In() []ad.Tensor { return []ad.Tensor{o.x} }
 
-// each calls visit for every frequency and token: the numbers of the frequency, of the units of its sine and cosine, and 2π·index/count.
-func (o *frequencies[T]) each(token int, visit func(k, sin, cos int, turn float64)) {
-	third := o.f.Rows / 3
-	index := [3]int{token / (o.grid[1] * o.grid[2]), token / o.grid[2] % o.grid[1], token % o.grid[2]}
-	for axis := range 3 {
-		turn := 2 * math.Pi * float64(index[axis]) / float64(o.grid[axis])
-		for k := range third {
-			unit := (2-axis)*2*third + k
-			visit(axis*third+k, unit, unit+third, turn)
+// wave is what a frequency does to the tokens of an item: its sine and its cosine go to two units, of the turns 2π·index/count along its axis.
+type wave struct {
+	units    [2]int
+	turn     []float64 // by token
+	sin, cos []float64
+	sum      [2][]float64
+}
+
+// waves calls visit for a part of the frequencies.
+func (o *frequencies[T]) waves(f *ad.Frame[T], part, parts int, visit func(k int, w wave)) {
+	third, n := o.f.Rows/3, o.x.Rep
+	w := wave{turn: f.Temp64(n), sin: f.Temp64(n), cos: f.Temp64(n), sum: [2][]float64{f.Temp64(n), f.Temp64(n)}}
+	stride := [3]int{o.grid[1] * o.grid[2], o.grid[2], 1}
+	for k := o.f.Rows * part / parts; k < o.f.Rows*(part+1)/parts; k++ {
+		axis := k / third
+		w.units[0] = (2-axis)*2*third + k%third
+		w.units[1] = w.units[0] + third
+		v, count, step := float64(f.W(o.f)[k]), o.grid[axis], stride[axis]
+		for token := range n {
+			first := token / step % count * step // the first of the same index
+			if token == first {
+				w.turn[token] = 2 * math.Pi * float64(token/step) / float64(count)
+				w.sin[token], w.cos[token] = math.Sincos(w.turn[token] * v)
+			}
+			w.turn[token], w.sin[token], w.cos[token] = w.turn[first], w.sin[first], w.cos[first]
 		}
+		visit(k, w)
 	}
 }
 
-func (o *frequencies[T]) Forward(f *ad.Frame[T]) {
+// rows calls visit for the rows of a unit, panel by panel: where they start, the token of the first of them, and how many.
+func (o *frequencies[T]) rows(f *ad.Frame[T], unit int, visit func(at, token, n int)) {
 	const l = kernel.Lanes
-	d, w := o.x.Width, f.W(o.f)
-	pe := f.Temp(o.x.Rep * d)
-	for token := range o.x.Rep {
-		o.each(token, func(k, sin, cos int, turn float64) {
-			s, c := math.Sincos(turn * float64(w[k]))
-			pe[token*d+sin], pe[token*d+cos] = T(s), T(c)
-		})
-	}
-	copy(f.Values(o.y), f.Values(o.x))
-	y := f.V(o.y)
-	for r := range f.Rows(o.y) {
-		dst := y[r/l*o.y.Stride()+r%l:]
-		for u, v := range pe[r%o.x.Rep*d:][:d] {
-			dst[u*l] += v
-		}
+	for r, all := 0, f.Rows(o.x); r < all; r += l {
+		visit(r/l*o.x.Stride()+unit*l, r%o.x.Rep, min(l, all-r))
 	}
 }
 
-func (o *frequencies[T]) Backward(f *ad.Frame[T], fresh []bool) {
-	const l = kernel.Lanes
-	d, w, dw, gy := o.x.Width, f.W(o.f), f.DW(o.f), f.G(o.y)
-	sum := f.Temp(o.x.Rep * d)[:o.x.Rep*d]
-	clear(sum)
-	for r := range f.Rows(o.y) {
-		src := gy[r/l*o.y.Stride()+r%l:]
-		for u := range d {
-			sum[r%o.x.Rep*d+u] += src[u*l]
+func (o *frequencies[T]) Forward(f *ad.Frame[T]) { o.ForwardPart(f, 0, 1) }
+
+// ForwardPart adds a part of the frequencies.
+func (o *frequencies[T]) ForwardPart(f *ad.Frame[T], part, parts int) {
+	x, y := f.V(o.x), f.V(o.y)
+	o.waves(f, part, parts, func(_ int, w wave) {
+		for i, values := range [2][]float64{w.sin, w.cos} {
+			o.rows(f, w.units[i], func(at, token, n int) {
+				dst := y[at:][:kernel.Lanes]
+				copy(dst, x[at:])
+				for e := range dst[:n] {
+					dst[e] += T(values[token])
+					if token++; token == len(values) {
+						token = 0
+					}
+				}
+			})
 		}
-	}
-	for token := range o.x.Rep {
-		o.each(token, func(k, sin, cos int, turn float64) {
-			s, c := math.Sincos(turn * float64(w[k]))
-			dw[k] += T(turn * (c*float64(sum[token*d+sin]) - s*float64(sum[token*d+cos])))
-		})
-	}
-	if f.HasGrad(o.x) {
-		if fresh[0] {
-			copy(f.Cotangents(o.x), f.Cotangents(o.y))
-		} else {
-			f.K.Axpy(f.Cotangents(o.x), 1, f.Cotangents(o.y))
+	})
+}
+
+func (o *frequencies[T]) Backward(f *ad.Frame[T], fresh []bool) { o.BackwardPart(f, fresh, 0, 1) }
+
+// BackwardPart does a part of the frequencies.
+func (o *frequencies[T]) BackwardPart(f *ad.Frame[T], fresh []bool, part, parts int) {
+	dw, gy := f.DW(o.f), f.G(o.y)
+	o.waves(f, part, parts, func(k int, w wave) {
+		for i, sum := range w.sum {
+			clear(sum)
+			o.rows(f, w.units[i], func(at, token, n int) {
+				for _, g := range gy[at:][:n] {
+					sum[token] += float64(g)
+					if token++; token == len(sum) {
+						token = 0
+					}
+				}
+				if !f.HasGrad(o.x) {
+					return
+				}
+				if gx := f.G(o.x)[at:][:kernel.Lanes]; fresh[0] {
+					copy(gx, gy[at:])
+				} else {
+					f.K.Axpy(gx, 1, gy[at:][:kernel.Lanes])
+				}
+			})
 		}
-	}
+		d := 0.0
+		for token, turn := range w.turn {
+			d += turn * (w.cos[token]*w.sum[0][token] - w.sin[token]*w.sum[1][token])
+		}
+		dw[k] += T(d)
+	})
 }

@@ -183,29 +183,47 @@ func (o *attention[T]) Forward(f *Frame[T]) {
 
 // ForwardPart computes a part of the heads.
 func (o *attention[T]) ForwardPart(f *Frame[T], part, parts int) {
-	lo, hi := portion(o.heads, 1, part, parts)
-	if lo == hi {
-		return
+	if h := o.some(f, part, parts); h.heads > 0 {
+		h.Forward(f)
 	}
-	some := func(p Part) Part {
+}
+
+// some is a part of the heads.
+func (o *attention[T]) some(f *Frame[T], part, parts int) *attention[T] {
+	lo, hi := portion(o.heads, 1, part, parts)
+	units := func(p Part) Part {
 		d := p.Width() / o.heads
 		return Part{p.Tensor, p.Lo + lo*d, p.Lo + hi*d}
 	}
 	h := &f.heads
 	*h = *o
-	h.q, h.k, h.v, h.y = some(o.q), some(o.k), some(o.v), some(o.y)
+	h.q, h.k, h.v, h.y = units(o.q), units(o.k), units(o.v), units(o.y)
 	h.heads, h.first = hi-lo, lo
-	h.Forward(f)
+	return h
 }
 
 func (o *attention[T]) Backward(f *Frame[T], fresh []bool) {
+	o.Prepare(f, fresh, 0, 1)
+	o.backward(f)
+}
+
+// Prepare lets cotangents start at zero: an item adds to panels that it shares with its neighbours.
+func (o *attention[T]) Prepare(f *Frame[T], fresh []bool, part, parts int) {
+	for i, t := range o.in {
+		f.start(t, fresh[i], part, parts)
+	}
+}
+
+// BackwardPart computes a part of the heads.
+func (o *attention[T]) BackwardPart(f *Frame[T], _ []bool, part, parts int) {
+	if h := o.some(f, part, parts); h.heads > 0 {
+		h.backward(f)
+	}
+}
+
+func (o *attention[T]) backward(f *Frame[T]) {
 	const l = kernel.Lanes
 	a := o.attend(f)
-	for i, t := range o.in {
-		if fresh[i] && f.HasGrad(t) {
-			clear(f.Cotangents(t))
-		}
-	}
 	ys, qs := o.y.Tensor.Stride(), o.q.Tensor.Stride()
 	gk, gv := newTokens(a, a.dk), newTokens(a, a.dv)
 	gw, s := f.Temp(mostPanels(o.q.Tensor.Rep)*a.nk*l), a.nk*l

@@ -6,8 +6,8 @@ import (
 
 // Settings fix how a program runs. The zero value is the recommended run.
 type Settings struct {
-	Items  int // items a tile; default: as many as make 128 rows or more, with little padding
-	Shards int // gradient shards; default 4. Part of the result: sums are taken in this partition
+	Items  int // items a tile; default: as many as make 128 rows or more (2048 to train with one shard), with little padding
+	Shards int // gradient shards; default 4. Part of the result: sums are taken in this partition. With one, workers share each tile
 	// BFloat16 rounds the inputs and the weights of Linear to bfloat16, for a program without gradients: twice as fast on processors with
 	// products of such numbers, and to the same results, up to the rounding of sums, on others. Weights are read by Compile.
 	BFloat16 bool
@@ -139,7 +139,7 @@ type Exec[T kernel.Float] struct {
 	set    Settings
 	pool   *Pool
 	k      *kernel.Set[T]
-	frames []*Frame[T] // one a worker
+	frames []*Frame[T] // one a worker, or one where workers share each tile
 	kept   []*Frame[T] // one a tile
 	fresh  [][]bool
 	zero   []Tensor // cotangents that start at zero
@@ -155,22 +155,29 @@ type Exec[T kernel.Float] struct {
 	bwd    func(worker, task int)
 
 	rounded map[*Param][]uint32 // see Frame
-
-	// of forwardTogether
-	views   []*Frame[T]  // one a worker, all over the memory of frames[0]
-	divided []Divided[T] // nil for an operation that one worker does alone
-	now     Divided[T]
-	part    func(worker, part int)
+	team    *team[T]
 }
 
 // Shards are partial gradients that several programs over the same parameters add to.
 type Shards[T kernel.Float] struct{ G [][]T }
 
+// largeNetwork is the number of parameters from which on partial gradients do not stay in any cache.
+const largeNetwork = 1 << 22
+
+// Shards is the number of gradient shards that suits a network: four, each of which a worker fills with tiles of its own, or one, to which the
+// workers add together, for a network so large that its weights and gradients come from memory for every tile.
+func (ps *Params[T]) Shards() int {
+	if ps.Len() < largeNetwork {
+		return 4
+	}
+	return 1
+}
+
 // NewShards makes n zeroed gradients for ps.
 func NewShards[T kernel.Float](ps *Params[T], n int) *Shards[T] {
 	s := &Shards[T]{G: make([][]T, n)}
 	for i := range s.G {
-		s.G[i] = make([]T, ps.Len())
+		s.G[i] = kernel.Slab[T](ps.Len())
 	}
 	return s
 }
@@ -182,13 +189,16 @@ func (s *Shards[T]) Clear(p *Pool) {
 
 // Compile fixes the memory of the program and how it runs. Parameters added later are not seen.
 func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s Settings) *Exec[T] {
-	if s.Items == 0 {
-		s.Items = p.tile()
-	}
 	if shards != nil {
 		s.Shards = len(shards.G)
 	} else if s.Shards == 0 {
 		s.Shards = 4
+	}
+	if s.Items == 0 {
+		s.Items = p.tile(tileRows)
+		if shards != nil && s.Shards == 1 {
+			s.Items = p.tile(sharedTileRows)
+		}
 	}
 	e := &Exec[T]{prog: p, set: s, pool: pool, k: k, shards: shards}
 	e.last = p.lastUses()
@@ -212,6 +222,9 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 		}
 	}
 	e.frames = make([]*Frame[T], pool.Workers())
+	if s.Shards == 1 {
+		e.frames = e.frames[:1]
+	}
 	e.rows = make([][]T, pool.Workers())
 	e.fwd, e.bwd = e.forwardShard, e.backwardShard
 	if s.BFloat16 {
@@ -221,6 +234,7 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 		e.roundWeights()
 	}
 	e.slabs(off, goff)
+	e.team = e.newTeam()
 	return e
 }
 
@@ -228,13 +242,17 @@ func (p *Program[T]) Compile(k *kernel.Set[T], pool *Pool, shards *Shards[T], s 
 // in the level-2 cache.
 const tileRows = 128
 
-// tile is the number of items that makes at least tileRows rows, up to four times as many where panels would be padded by over 2 %.
-func (p *Program[T]) tile() int {
+// sharedTileRows is that of a tile which all workers share to train a large network: weights and their gradients come from memory, and it is
+// the work between two of their journeys that counts.
+const sharedTileRows = 2048
+
+// tile is the number of items that makes at least rows rows, up to four times as many where panels would be padded by over 2 %.
+func (p *Program[T]) tile(rows int) int {
 	rep := 1
 	for _, t := range p.inputs {
 		rep = max(rep, t.Rep)
 	}
-	least := (tileRows + rep - 1) / rep
+	least := (rows + rep - 1) / rep
 	best, waste := least, 1.0
 	for n := least; n <= 4*least && waste > 0.02; n++ {
 		padded := roundUp(n*rep, kernel.Lanes)
@@ -252,7 +270,7 @@ func (e *Exec[T]) slabs(off, goff int) {
 }
 
 func (e *Exec[T]) frame(off, goff int) *Frame[T] {
-	return &Frame[T]{K: e.k, prog: e.prog, cap: e.set.Items, slab: make([]T, off), grads: make([]T, goff), unseen: e.unseen, rounded: e.rounded}
+	return &Frame[T]{K: e.k, prog: e.prog, cap: e.set.Items, slab: kernel.Slab[T](off), grads: kernel.Slab[T](goff), unseen: e.unseen, rounded: e.rounded}
 }
 
 func (e *Exec[T]) tileCount(n int) int { return (n + e.set.Items - 1) / e.set.Items }
@@ -289,8 +307,8 @@ func (e *Exec[T]) Run(r *Run[T]) {
 			panic("ad: output of a tensor that operations read, without gradients")
 		}
 	}
-	if tiles < e.pool.Workers() && !r.Backward && !r.Keep {
-		e.forwardTogether(tiles)
+	if e.shared() || tiles < e.pool.Workers() && !r.Backward && !r.Keep {
+		e.runTogether(tiles)
 	} else {
 		e.pool.Run(e.set.Shards, e.fwd)
 	}
@@ -320,10 +338,7 @@ func (e *Exec[T]) forwardShard(worker, shard int) {
 		}
 		e.deliver(f)
 		if e.run.Backward {
-			f.dw = e.shards.G[shard]
-			for _, z := range e.zero {
-				clear(f.G(z))
-			}
+			e.beginBack(f, shard)
 			e.backward(f)
 		}
 	}
@@ -334,6 +349,14 @@ func (e *Exec[T]) begin(f *Frame[T], tile, worker int) {
 	f.losses, f.backward = e.tiles[tile], e.run.Backward || e.run.Keep
 	clear(f.losses)
 	e.load(f, tile, worker)
+}
+
+// beginBack gives a frame the shard for its gradients, and cotangents that start at zero.
+func (e *Exec[T]) beginBack(f *Frame[T], shard int) {
+	f.dw = e.shards.G[shard]
+	for _, z := range e.zero {
+		clear(f.G(z))
+	}
 }
 
 // deliver writes the outputs of a tile.
@@ -356,22 +379,31 @@ func (e *Exec[T]) Back(n int, cotangents []Sink[T]) {
 	e.cot = cotangents
 	e.back.N = n
 	e.run = &e.back
-	e.pool.Run(e.set.Shards, e.bwd)
+	if e.shared() {
+		for t := range e.tileCount(n) {
+			e.beginKept(t, 0)
+			e.backwardTogether(e.kept[t])
+		}
+	} else {
+		e.pool.Run(e.set.Shards, e.bwd)
+	}
 	e.cot, e.run = nil, nil
 }
 
 func (e *Exec[T]) backwardShard(_, shard int) {
 	lo, hi := e.shardOf(shard, e.tileCount(e.run.N))
 	for t := lo; t < hi; t++ {
-		f := e.kept[t]
-		f.dw = e.shards.G[shard]
-		for _, z := range e.zero {
-			clear(f.G(z))
-		}
-		for _, c := range e.cot {
-			pack(f.G(c.Tensor), c.Data[f.First*c.Tensor.Rep*c.Tensor.Width:], nil, c.Tensor.Width, f.Rows(c.Tensor))
-		}
-		e.backward(f)
+		e.beginKept(t, shard)
+		e.backward(e.kept[t])
+	}
+}
+
+// beginKept gives the frame of a kept tile the cotangents of Back.
+func (e *Exec[T]) beginKept(tile, shard int) {
+	f := e.kept[tile]
+	e.beginBack(f, shard)
+	for _, c := range e.cot {
+		pack(f.G(c.Tensor), c.Data[f.First*c.Tensor.Rep*c.Tensor.Width:], nil, c.Tensor.Width, f.Rows(c.Tensor))
 	}
 }
 

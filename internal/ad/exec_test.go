@@ -52,7 +52,10 @@ func newBlock(pool *ad.Pool, n int, set ad.Settings) *blockRun {
 	ps := ad.NewParams[float32]()
 	p := ad.NewProgram(ps)
 	b := &blockRun{out: block(p, tokens)}
-	b.sh = ad.NewShards(ps, 4)
+	if set.Shards == 0 {
+		set.Shards = 4
+	}
+	b.sh = ad.NewShards(ps, set.Shards)
 	b.exec = p.Compile(kernel.Best(), pool, b.sh, set)
 	s := rng.NewKey(1, "block").At(0)
 	fill := func(k int) []float32 {
@@ -86,21 +89,48 @@ func (b *blockRun) gradient() []float32 {
 }
 
 func TestThreadsDoNotMatter(t *testing.T) {
+	some, one := threadsDoNotMatter(t, ad.Settings{Items: 3}), threadsDoNotMatter(t, ad.Settings{Items: 10, Shards: 1})
+	for i := range some {
+		if d := math.Abs(some[i]-one[i]) / some[i]; d > 1e-5 {
+			t.Errorf("workers that share each tile compute something else: %v instead of %v", one, some)
+		}
+	}
+}
+
+// threadsDoNotMatter returns the norm of the gradient and the loss.
+func threadsDoNotMatter(t *testing.T, set ad.Settings) [2]float64 {
 	var want []float32
+	var norm, loss float64
 	for _, threads := range []int{1, 2, 3, 8} {
 		pool := ad.NewPool(threads)
-		b := newBlock(pool, 43, ad.Settings{Items: 3})
+		b := newBlock(pool, 43, set)
 		out := make([]float32, 43*5*tokens)
 		b.run.Outputs = []ad.Sink[float32]{{Tensor: b.out, Data: out}}
 		b.exec.Run(&b.run)
 		got := append(append(b.gradient(), out...), float32(b.run.Losses[0]))
 		pool.Close()
 		if want == nil {
-			want = got
+			want, loss = got, b.run.Losses[0]
+			for _, g := range b.gradient() {
+				norm += float64(g) * float64(g)
+			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%d threads change the result", threads)
+			t.Errorf("%d threads change the result with %d shards", threads, len(b.sh.G))
 		}
+	}
+	return [2]float64{math.Sqrt(norm), loss}
+}
+
+func TestShards(t *testing.T) {
+	ps := ad.NewParams[float32]()
+	ps.Matrix("small", 100, 100)
+	if n := ps.Shards(); n != 4 {
+		t.Errorf("%d shards for a small network", n)
+	}
+	ps.Matrix("large", 2048, 2048)
+	if n := ps.Shards(); n != 1 {
+		t.Errorf("%d shards for a large network", n)
 	}
 }
 
@@ -108,13 +138,16 @@ func TestThreadsDoNotMatter(t *testing.T) {
 func TestTwoPhases(t *testing.T) {
 	pool := ad.NewPool(2)
 	defer pool.Close()
-	one, two := newBlock(pool, 20, ad.Settings{Items: 3}), newBlock(pool, 20, ad.Settings{Items: 3})
-	one.exec.Run(&one.run)
-	two.run.Backward, two.run.Keep = false, true
-	two.exec.Run(&two.run)
-	two.exec.Back(20, nil)
-	if !slices.Equal(one.gradient(), two.gradient()) {
-		t.Error("the gradients of one pass and of two phases differ")
+	for _, shards := range []int{4, 1} {
+		set := ad.Settings{Items: 3, Shards: shards}
+		one, two := newBlock(pool, 20, set), newBlock(pool, 20, set)
+		one.exec.Run(&one.run)
+		two.run.Backward, two.run.Keep = false, true
+		two.exec.Run(&two.run)
+		two.exec.Back(20, nil)
+		if !slices.Equal(one.gradient(), two.gradient()) {
+			t.Errorf("the gradients of one pass and of two phases differ with %d shards", shards)
+		}
 	}
 }
 
@@ -144,16 +177,18 @@ func TestItemsDoNotSeeEachOther(t *testing.T) {
 func TestStepsMakeNoGarbage(t *testing.T) {
 	pool := ad.NewPool(2)
 	defer pool.Close()
-	b := newBlock(pool, 40, ad.Settings{Items: 4})
-	b.exec.Run(&b.run)
-	if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run) }); n > 0 {
-		t.Errorf("a step makes %v allocations", n)
-	}
-	b.run.Backward, b.run.Keep = false, true
-	b.exec.Run(&b.run)
-	b.exec.Back(40, nil)
-	if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run); b.exec.Back(40, nil) }); n > 0 {
-		t.Errorf("a step in two phases makes %v allocations", n)
+	for _, shards := range []int{4, 1} {
+		b := newBlock(pool, 40, ad.Settings{Items: 4, Shards: shards})
+		b.exec.Run(&b.run)
+		if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run) }); n > 0 {
+			t.Errorf("a step makes %v allocations with %d shards", n, shards)
+		}
+		b.run.Backward, b.run.Keep = false, true
+		b.exec.Run(&b.run)
+		b.exec.Back(40, nil)
+		if n := testing.AllocsPerRun(5, func() { b.exec.Run(&b.run); b.exec.Back(40, nil) }); n > 0 {
+			t.Errorf("a step in two phases makes %v allocations with %d shards", n, shards)
+		}
 	}
 }
 

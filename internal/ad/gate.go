@@ -41,24 +41,35 @@ func (o *gatedAdd[T]) forward(f *Frame[T], lo, hi int) {
 }
 
 func (o *gatedAdd[T]) Backward(f *Frame[T], fresh []bool) {
-	s := o.x.Stride()
-	if fresh[2] && f.HasGrad(o.g.Tensor) {
-		clear(f.Cotangents(o.g.Tensor))
-	}
-	gate, dg := spread(f, o.g, o.x.Rep), f.Temp(s)
-	if f.HasGrad(o.x) {
-		f.deposit(o.x, f.Cotangents(o.y), fresh[0])
-	}
-	for p := range f.Panels(o.x) {
+	o.Prepare(f, fresh, 0, 1)
+	o.BackwardPart(f, fresh, 0, 1)
+}
+
+// Prepare lets the gate's cotangent start at zero.
+func (o *gatedAdd[T]) Prepare(f *Frame[T], fresh []bool, part, parts int) {
+	f.start(o.g.Tensor, fresh[2], part, parts)
+}
+
+// BackwardPart does a part of the items.
+func (o *gatedAdd[T]) BackwardPart(f *Frame[T], fresh []bool, part, parts int) {
+	s, own := o.x.Stride(), f.items(o.x.Rep, part, parts)
+	gate, gates, dg := spread(f, o.g, o.x.Rep), collect(f, o.g, own), f.Temp(s)
+	for p := own.from; p < own.to; p++ {
 		gy := f.G(o.y)[p*s:][:s]
-		if f.HasGrad(o.h) {
-			f.addProduct(f.G(o.h)[p*s:][:s], gy, gate.panel(p)[:s], fresh[1])
+		if own.owns(p) {
+			if f.HasGrad(o.x) {
+				f.addTo(f.G(o.x)[p*s:][:s], gy, fresh[0])
+			}
+			if f.HasGrad(o.h) {
+				f.addProduct(f.G(o.h)[p*s:][:s], gy, gate.panel(p)[:s], fresh[1])
+			}
 		}
 		if f.HasGrad(o.g.Tensor) {
 			f.addProduct(dg[:s], gy, f.V(o.h)[p*s:][:s], true)
-			collect(f, dg, o.g, p, o.x.Rep)
+			gates.add(dg, p)
 		}
 	}
+	gates.finish()
 }
 
 type product[T kernel.Float] struct{ a, b, y Tensor }

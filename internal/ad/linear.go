@@ -52,23 +52,68 @@ func (o *linear[T]) forward(f *Frame[T], lo, hi int) {
 }
 
 func (o *linear[T]) Backward(f *Frame[T], fresh []bool) {
-	np := f.Panels(o.x)
-	gy := f.G(o.y)
-	if o.act == kernel.ReLU {
-		g := f.Cotangents(o.y)
-		for i, y := range f.Values(o.y) {
-			if y <= 0 {
-				g[i] = 0 // nobody else reads it
-			}
+	o.Prepare(f, fresh, 0, 1)
+	o.BackwardPart(f, fresh, 0, 1)
+}
+
+// Prepare takes the cotangent of y back through the activation.
+func (o *linear[T]) Prepare(f *Frame[T], _ []bool, part, parts int) {
+	if o.act != kernel.ReLU {
+		return
+	}
+	g, y := f.Cotangents(o.y), f.Values(o.y)
+	lo, hi := portion(len(y), kernel.Lanes, part, parts)
+	g = g[lo:hi]
+	for i, v := range y[lo:hi] {
+		if v <= 0 {
+			g[i] = 0 // nobody else reads it
 		}
 	}
-	xt, ld := f.Transposed(f.V(o.x), o.x.Stride(), o.w.Cols, np)
-	f.K.GradW(f.DW(o.w), o.w.LD, gy, o.y.Stride(), xt, ld, kernel.Lanes*ld, o.w.Rows, o.w.Cols, np, nil)
-	if o.b != nil {
-		f.K.RowSum(f.DW(o.b), gy, o.y.Stride(), o.w.Rows, np)
+}
+
+// BackwardPart computes the gradients of a part of the columns of the weights, the cotangents of as many units of x, and a part of the
+// gradient of the bias.
+func (o *linear[T]) BackwardPart(f *Frame[T], fresh []bool, part, parts int) {
+	lo, hi := portion(o.w.Cols, align, part, parts)
+	o.weightGradient(f, lo, hi, part, parts)
+	if f.HasGrad(o.x) && lo < hi {
+		f.K.Mul(f.G(o.x)[lo*kernel.Lanes:], o.x.Stride(), f.W(o.w)[lo:], 1, o.w.LD, f.G(o.y), o.y.Stride(), hi-lo, o.w.Rows, f.Panels(o.x), nil,
+			kernel.Epilogue[T]{Add: !fresh[0], Half: f.half(o.x)})
 	}
-	if f.HasGrad(o.x) {
-		f.K.Mul(f.G(o.x), o.x.Stride(), f.W(o.w), 1, o.w.LD, gy, o.y.Stride(), o.w.Cols, o.w.Rows, np, nil, kernel.Epilogue[T]{Add: !fresh[0], Half: f.half(o.x)})
+}
+
+// Sizes of the part of a weight gradient that is made at a time: cotangents of so many units in so many panels stay in the level-2 cache while
+// all columns of the weights pass.
+const (
+	gradRows   = 128
+	gradPanels = 17
+)
+
+// weightGradient adds the gradient of the columns [lo,hi) of the weights, and that of the bias for each block of its rows that falls to a part.
+// Turned inputs lie in blocks of so many columns as the kernel takes at a time, all panels of a block in one piece.
+func (o *linear[T]) weightGradient(f *Frame[T], lo, hi, part, parts int) {
+	const l = kernel.Lanes
+	np, dw, x, gy, sy, sx := f.Panels(o.x), f.DW(o.w), f.V(o.x), f.G(o.y), o.y.Stride(), o.x.Stride()
+	width := roundUp(hi-lo, align)
+	turned := f.Temp(min(np, gradPanels) * l * width)
+	for p := 0; p < np; p += gradPanels {
+		n := min(gradPanels, np-p)
+		for q := range n {
+			for u := 0; u < width; u += l {
+				w := min(l, width-u)
+				f.K.Transpose(turned[u*n*l+q*w*l:], w, w*l, x[(p+q)*sx+(lo+u)*l:], sx, min(w, hi-lo-u), 1)
+			}
+		}
+		for block, i := 0, 0; i < o.w.Rows; block, i = block+1, i+gradRows {
+			m, g := min(gradRows, o.w.Rows-i), gy[p*sy+i*l:]
+			if o.b != nil && block%parts == part {
+				f.K.RowSum(f.DW(o.b)[i:], g, sy, m, n)
+			}
+			for u := 0; u < width; u += l {
+				w := min(l, width-u)
+				f.K.GradW(dw[i*o.w.LD+lo+u:], o.w.LD, g, sy, turned[u*n*l:], w, w*l, m, min(w, hi-lo-u), n, nil)
+			}
+		}
 	}
 }
 

@@ -2,45 +2,69 @@ package ad
 
 import "hepmorph/internal/kernel"
 
-// place fixes where tensors lie in a frame for tiles of so many items, and returns the lengths of its values and cotangents. Without a backward
-// pass an operation's memory is used again as soon as nobody reads it any more, so that it stays in the cache; what no operation reads, inputs
-// and accumulators keep theirs.
+// place fixes where tensors lie in a frame for tiles of so many items, and returns the lengths of its values and cotangents. Memory is used
+// again as soon as no operation needs what is in it, so that it stays in the cache: that of values where there is no backward pass, that of
+// cotangents where there is one. What no operation reads, inputs and accumulators keep theirs.
 func (p *Program[T]) place(items int, backward bool, last []int) (values, cotangents int) {
-	size := func(b *buffer) int { return capPanels(items, b.rep) * b.width * kernel.Lanes }
-	if backward {
-		for i := range p.bufs {
-			b := &p.bufs[i]
-			b.off = values
-			values += size(b)
-			if b.grad {
-				b.goff = cotangents
-				cotangents += size(b)
-			}
-		}
-		return values, cotangents
-	}
-	var free gaps
+	var v, g plan
+	end := len(p.ops) - 1
 	for i := range p.bufs {
-		if b := &p.bufs[i]; last[i] == forever {
-			b.off = values
-			values += size(b)
+		b := &p.bufs[i]
+		n := capPanels(items, b.rep) * b.width * kernel.Lanes
+		always := last[i] == forever
+		if backward || always {
+			v.keep(&b.off, n)
+		} else {
+			v.lend(&b.off, n, b.born, last[i])
+		}
+		if !backward || !b.grad {
+			continue
+		}
+		if always {
+			g.keep(&b.goff, n)
+		} else { // backward, operations go from the last to the first
+			g.lend(&b.goff, n, end-last[i], end-b.born)
 		}
 	}
-	next := 0
-	for op := range p.ops {
-		for ; next < len(p.bufs) && p.bufs[next].born <= op; next++ {
-			b := &p.bufs[next]
-			if last[next] != forever {
-				b.off, values = free.take(size(b), values)
+	return v.place(len(p.ops)), g.place(len(p.ops))
+}
+
+// A plan says how long parts of a memory are needed.
+type plan struct {
+	kept int // numbers at the beginning that are needed all the time
+	lent []loan
+}
+
+// A loan is n numbers from operation from to operation to, both included; at is where they are.
+type loan struct {
+	at          *int
+	n, from, to int
+}
+
+func (p *plan) keep(at *int, n int) {
+	*at = p.kept
+	p.kept += n
+}
+
+func (p *plan) lend(at *int, n, from, to int) { p.lent = append(p.lent, loan{at, n, from, to}) }
+
+// place finds places for all loans, in the order in which ops operations begin to need them, and returns the length of the memory.
+func (p *plan) place(ops int) (end int) {
+	var free gaps
+	end = p.kept
+	for op := range ops {
+		for _, l := range p.lent {
+			if l.from == op {
+				*l.at, end = free.take(l.n, end)
 			}
 		}
-		for i := range next {
-			if last[i] == op {
-				free.give(p.bufs[i].off, size(&p.bufs[i]))
+		for _, l := range p.lent {
+			if l.to == op {
+				free.give(*l.at, l.n)
 			}
 		}
 	}
-	return values, 0
+	return end
 }
 
 // forever is the last use of what is kept.

@@ -60,39 +60,52 @@ func (o *layerNorm[T]) forward(f *Frame[T], lo, hi int) {
 }
 
 func (o *layerNorm[T]) Backward(f *Frame[T], fresh []bool) {
-	x, gy, mean, rstd, s := f.V(o.x), f.G(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride()
+	o.Prepare(f, fresh, 0, 1)
+	o.BackwardPart(f, fresh, 0, 1)
+}
+
+// Prepare lets the cotangents of scale and shift start at zero.
+func (o *layerNorm[T]) Prepare(f *Frame[T], fresh []bool, part, parts int) {
 	for i, t := range o.in[1:] {
-		if fresh[i+1] && f.HasGrad(t) {
-			clear(f.Cotangents(t))
-		}
+		f.start(t, fresh[i+1], part, parts)
 	}
-	dx, dm := f.Temp(s), f.Temp(2*s)
-	var scales spreader[T]
-	if o.of != nil {
-		scales = spread(f, o.scale, o.x.Rep)
+}
+
+// BackwardPart does a part of the items.
+func (o *layerNorm[T]) BackwardPart(f *Frame[T], fresh []bool, part, parts int) {
+	const l = kernel.Lanes
+	x, gy, mean, rstd, s, rep := f.V(o.x), f.G(o.y), f.V(o.mean), f.V(o.rstd), o.x.Stride(), o.x.Rep
+	own := f.items(rep, part, parts)
+	temp := f.Temp(s)
+	var dscale, dshift []T
+	var scale spreader[T]
+	var scales, shifts collector[T]
+	modulated := o.of != nil
+	if modulated {
+		dscale, dshift = f.Temp(s), f.Temp(s)
+		scale, scales, shifts = spread(f, o.scale, rep), collect(f, o.scale, own), collect(f, o.shift, own)
 	}
-	for p := range f.Panels(o.x) {
-		var scale, dscale, dshift []T
-		if o.of != nil {
-			scale, dscale, dshift = scales.panel(p), dm[:s], dm[s:]
-		}
-		add := f.HasGrad(o.x) && !fresh[0]
-		if !add && f.HasGrad(o.x) {
+	for p := own.from; p < own.to; p++ {
+		dx, write := temp, own.owns(p) && f.HasGrad(o.x)
+		if write && fresh[0] {
 			dx = f.G(o.x)[p*s:]
 		}
-		f.K.LayerNormBackward(dx, s, dscale, dshift, s, gy[p*s:], s, x[p*s:], s, mean[p*kernel.Lanes:], rstd[p*kernel.Lanes:], scale, s, o.x.Width, 1)
-		if add {
+		var by []T
+		if modulated {
+			by = scale.panel(p)
+		}
+		f.K.LayerNormBackward(dx, s, dscale, dshift, s, gy[p*s:], s, x[p*s:], s, mean[p*l:], rstd[p*l:], by, s, o.x.Width, 1)
+		if write && !fresh[0] {
 			f.K.Axpy(f.G(o.x)[p*s:][:s], 1, dx[:s])
 		}
-		if o.of == nil {
-			continue
+		if modulated {
+			scales.add(dscale, p)
+			shifts.add(dshift, p)
 		}
-		if f.HasGrad(o.scale.Tensor) {
-			collect(f, dscale, o.scale, p, o.x.Rep)
-		}
-		if f.HasGrad(o.shift.Tensor) {
-			collect(f, dshift, o.shift, p, o.x.Rep)
-		}
+	}
+	if modulated {
+		scales.finish()
+		shifts.finish()
 	}
 }
 

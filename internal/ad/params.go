@@ -50,16 +50,24 @@ func (ps *Params[T]) add(name string, rows, cols, ld int) *Param {
 	}
 	p := &Param{Name: name, Rows: rows, Cols: cols, LD: ld, Off: len(ps.W)}
 	n := roundUp(rows*ld, align)
-	ps.W = append(ps.W, make([]T, n)...)
-	mask := make([]T, n)
+	ps.W, ps.Mask = longer(ps.W, n), longer(ps.Mask, n)
 	for i := range rows {
 		for j := range cols {
-			mask[i*ld+j] = 1
+			ps.Mask[p.Off+i*ld+j] = 1
 		}
 	}
-	ps.Mask = append(ps.Mask, mask...)
 	ps.List = append(ps.List, p)
 	return p
+}
+
+// longer appends n zeros.
+func longer[T kernel.Float](s []T, n int) []T {
+	if n += len(s); n > cap(s) {
+		t := kernel.Slab[T](max(n, len(s)+len(s)/2))
+		copy(t, s)
+		s = t
+	}
+	return s[:n]
 }
 
 // Len is the length of the flat vector, padding included.

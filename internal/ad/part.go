@@ -44,13 +44,17 @@ type spreader[T kernel.Float] struct {
 	p    Part
 	rep  int
 	dst  []T
+	ones []T // for the lanes of a panel
 	item int // whose row fills all of dst, -1 if none
 }
 
 func spread[T kernel.Float](f *Frame[T], p Part, rep int) spreader[T] {
 	s := spreader[T]{f: f, p: p, rep: rep, item: -1}
 	if p.Tensor.Rep != rep {
-		s.dst = f.Temp(p.Width() * kernel.Lanes)
+		s.dst, s.ones = f.Temp(p.Width()*kernel.Lanes), f.Temp(kernel.Lanes)[:kernel.Lanes]
+		for i := range s.ones {
+			s.ones[i] = 1
+		}
 	}
 	return s
 }
@@ -62,53 +66,116 @@ func (s *spreader[T]) panel(panel int) []T {
 	if p.Tensor.Rep == s.rep {
 		return src[panel*stride+p.Lo*l : panel*stride+p.Hi*l]
 	}
-	last := s.f.Items - 1
-	for e := 0; e < l; {
-		item := min((panel*l+e)/s.rep, last)
-		n := min(l, (item+1)*s.rep-panel*l) - e
+	item, last := min(panel*l/s.rep, s.f.Items-1), s.f.Items-1
+	if item != s.item {
+		s.f.K.Mul(s.dst, 0, s.column(item), l, 1, s.ones, l, p.Width(), 1, 1, nil, kernel.Epilogue[T]{})
+		s.item = item
+	}
+	for e := (item+1)*s.rep - panel*l; e < l && item < last; e += s.rep {
+		item++
+		from, end := s.column(item), min(l, e+s.rep)
 		if item == last {
-			n = l - e
+			end = l
 		}
-		if n == l {
-			if item == s.item {
-				return s.dst
-			}
-			s.item = item
-		} else {
-			s.item = -1
-		}
-		from := src[item/l*stride+p.Lo*l+item%l:]
 		for u := range p.Width() {
-			v, d := from[u*l], s.dst[u*l+e:][:n]
+			v, d := from[u*l], s.dst[u*l+e:u*l+end]
 			for i := range d {
 				d[i] = v
 			}
 		}
-		e += n
+		s.item = -1 // no longer one item alone
 	}
 	return s.dst
 }
 
-// collect adds the panel src to the cotangent of p, the mirror of spread.
-func collect[T kernel.Float](f *Frame[T], src []T, p Part, panel, rep int) {
+// column is the row of an item, from its first unit on, one unit every 32 numbers.
+func (s *spreader[T]) column(item int) []T {
+	return s.f.V(s.p.Tensor)[item/kernel.Lanes*s.p.Tensor.Stride()+s.p.Lo*kernel.Lanes+item%kernel.Lanes:]
+}
+
+// A collector adds panels with a row for every row of a share to the cotangent of p, the mirror of spreader.
+type collector[T kernel.Float] struct {
+	f     *Frame[T]
+	p     Part
+	own   share
+	item  int // whose rows are being added, -1 for none
+	total []T // of whole panels
+	rest  []T // of parts of panels: [unit][32], each lane by itself
+}
+
+func collect[T kernel.Float](f *Frame[T], p Part, own share) collector[T] {
+	c := collector[T]{f: f, p: p, own: own, item: -1}
+	if f.HasGrad(p.Tensor) && p.Tensor.Rep != own.rep {
+		n := p.Width()
+		c.total, c.rest = f.Temp(n)[:n], f.Temp(n * kernel.Lanes)[:n*kernel.Lanes]
+	}
+	return c
+}
+
+// add takes the next panel.
+func (c *collector[T]) add(src []T, panel int) {
 	const l = kernel.Lanes
-	dst, s := f.G(p.Tensor), p.Tensor.Stride()
-	if p.Tensor.Rep == rep {
-		f.K.Axpy(dst[panel*s+p.Lo*l:panel*s+p.Hi*l], 1, src[:p.Width()*l])
+	if !c.f.HasGrad(c.p.Tensor) {
 		return
 	}
-	end := min(l, f.Items*rep-panel*l)
-	for e := 0; e < end; {
+	src = src[:c.p.Width()*l]
+	rep := c.own.rep
+	if c.p.Tensor.Rep == rep {
+		if s := c.p.Tensor.Stride(); c.own.owns(panel) {
+			c.f.K.Axpy(c.f.G(c.p.Tensor)[panel*s+c.p.Lo*l:panel*s+c.p.Hi*l], 1, src)
+		}
+		return
+	}
+	end := min(l, c.own.hi*rep-panel*l)
+	for e := max(0, c.own.lo*rep-panel*l); e < end; {
 		item := (panel*l + e) / rep
 		n := min(end, (item+1)*rep-panel*l) - e
-		to := dst[item/l*s+p.Lo*l+item%l:]
-		for u := range p.Width() {
-			var sum T
-			for _, v := range src[u*l+e:][:n] {
-				sum += v
+		if item != c.item {
+			c.finish()
+			c.item = item
+			clear(c.total)
+			clear(c.rest)
+		}
+		if n == l {
+			c.f.K.RowSum(c.total, src, len(src), len(c.total), 1)
+		} else {
+			for u := 0; u < len(src); u += l {
+				d := c.rest[u+e:][:n]
+				for i, v := range src[u+e:][:n] {
+					d[i] += v
+				}
 			}
-			to[u*l] += sum
 		}
 		e += n
 	}
 }
+
+// finish adds what is there of the newest item to its cotangent.
+func (c *collector[T]) finish() {
+	const l = kernel.Lanes
+	if c.item < 0 {
+		return
+	}
+	c.f.K.RowSum(c.total, c.rest, len(c.rest), len(c.total), 1)
+	to := c.f.G(c.p.Tensor)[c.item/l*c.p.Tensor.Stride()+c.p.Lo*l+c.item%l:]
+	for u, v := range c.total {
+		to[u*l] += v
+	}
+	c.item = -1
+}
+
+// A share is a part of the rows of a tensor of rep rows an item: whole items, and the panels in which they lie.
+type share struct{ lo, hi, from, to, rep int }
+
+// items is the share of one of several parts.
+func (f *Frame[T]) items(rep, part, parts int) share {
+	lo, hi := portion(f.Items, 1, part, parts)
+	s := share{lo: lo, hi: hi, from: lo * rep / kernel.Lanes, rep: rep}
+	if lo < hi {
+		s.to = (hi*rep + kernel.Lanes - 1) / kernel.Lanes
+	}
+	return s
+}
+
+// owns says whether panel p is its own: the first of its panels may have begun with an item of another.
+func (s share) owns(p int) bool { return p*kernel.Lanes >= s.lo*s.rep }

@@ -12,12 +12,24 @@ func (f *Frame[T]) live(s []T, t Tensor) []T { return s[:f.Panels(t)*t.Stride()]
 func (f *Frame[T]) Values(t Tensor) []T     { return f.live(f.V(t), t) }
 func (f *Frame[T]) Cotangents(t Tensor) []T { return f.live(f.G(t), t) }
 
+// start clears a part of the cotangent of t where nothing is there yet.
+func (f *Frame[T]) start(t Tensor, fresh bool, part, parts int) {
+	if fresh && f.HasGrad(t) {
+		g := f.Cotangents(t)
+		lo, hi := portion(len(g), kernel.Lanes, part, parts)
+		clear(g[lo:hi])
+	}
+}
+
 // deposit adds src to the cotangent of t, or overwrites it when it is fresh.
-func (f *Frame[T]) deposit(t Tensor, src []T, fresh bool) {
+func (f *Frame[T]) deposit(t Tensor, src []T, fresh bool) { f.addTo(f.Cotangents(t), src, fresh) }
+
+// addTo adds src to dst, or overwrites it when it is fresh.
+func (f *Frame[T]) addTo(dst, src []T, fresh bool) {
 	if fresh {
-		copy(f.Cotangents(t), src)
+		copy(dst, src)
 	} else {
-		f.K.Axpy(f.Cotangents(t), 1, src)
+		f.K.Axpy(dst, 1, src)
 	}
 }
 
@@ -69,24 +81,29 @@ func (o *activation[T]) ForwardPart(f *Frame[T], part, parts int) {
 	}
 }
 
-func (o *activation[T]) Backward(f *Frame[T], fresh []bool) {
+func (o *activation[T]) Backward(f *Frame[T], fresh []bool) { o.BackwardPart(f, fresh, 0, 1) }
+
+// BackwardPart maps a part of the numbers.
+func (o *activation[T]) BackwardPart(f *Frame[T], fresh []bool, part, parts int) {
 	if !f.HasGrad(o.x) {
 		return
 	}
-	dst := f.Cotangents(o.x)
+	gx, gy, x, y := f.Cotangents(o.x), f.Cotangents(o.y), f.Values(o.x), f.Values(o.y)
+	lo, hi := portion(len(x), kernel.Lanes, part, parts)
+	gx, gy, x, y = gx[lo:hi], gy[lo:hi], x[lo:hi], y[lo:hi]
+	dst := gx
 	if !fresh[0] {
-		dst = f.Temp(len(dst))[:len(dst)]
+		dst = f.Temp(len(gx))[:len(gx)]
 	}
-	gy := f.Cotangents(o.y)
 	switch o.kind {
 	case SiLU:
-		f.K.SiLUGrad(dst, gy, f.Values(o.x))
+		f.K.SiLUGrad(dst, gy, x)
 	case GELU:
-		f.K.GELUGrad(dst, gy, f.Values(o.x))
+		f.K.GELUGrad(dst, gy, x)
 	case Tanh:
-		f.K.TanhGrad(dst, gy, f.Values(o.y))
+		f.K.TanhGrad(dst, gy, y)
 	case LeakyReLU:
-		for i, v := range f.Values(o.x) {
+		for i, v := range x {
 			if v > 0 {
 				dst[i] = gy[i]
 			} else {
@@ -95,7 +112,7 @@ func (o *activation[T]) Backward(f *Frame[T], fresh []bool) {
 		}
 	}
 	if !fresh[0] {
-		f.K.Axpy(f.Cotangents(o.x), 1, dst)
+		f.K.Axpy(gx, 1, dst)
 	}
 }
 

@@ -36,16 +36,23 @@ func (o *table[T]) ForwardPart(f *Frame[T], part, parts int) {
 	}
 }
 
-func (o *table[T]) Backward(f *Frame[T], fresh []bool) {
+func (o *table[T]) Backward(f *Frame[T], fresh []bool) { o.BackwardPart(f, fresh, 0, 1) }
+
+// BackwardPart does a part of the units.
+func (o *table[T]) BackwardPart(f *Frame[T], fresh []bool, part, parts int) {
 	const l = kernel.Lanes
 	gy, dw := f.G(o.y), f.DW(o.t)
+	lo, hi := portion(o.x.Width, 1, part, parts)
 	for r := range f.Rows(o.y) {
 		s, d := gy[r/l*o.y.Stride()+r%l:], dw[r%o.x.Rep*o.t.LD:][:o.t.Cols]
-		for u := range d {
+		for u := lo; u < hi; u++ {
 			d[u] += s[u*l]
 		}
 	}
 	if f.HasGrad(o.x) {
-		f.deposit(o.x, f.Cotangents(o.y), fresh[0])
+		s := o.x.Stride()
+		for p := range f.Panels(o.x) {
+			f.addTo(f.G(o.x)[p*s+lo*l:p*s+hi*l], gy[p*s+lo*l:p*s+hi*l], fresh[0])
+		}
 	}
 }

@@ -71,7 +71,7 @@ func NewShower(c Shower, k *kernel.Set[float32], threads int) (*ShowerRunner, er
 			ps.Normal(p, 0.3/math.Sqrt(float64(p.Cols)), 1)
 		}
 	}
-	r := &ShowerRunner{Shower: c, Net: net, Params: ps, pool: ad.NewPool(threads), shards: ad.NewShards(ps, 4)}
+	r := &ShowerRunner{Shower: c, Net: net, Params: ps, pool: ad.NewPool(threads), shards: ad.NewShards(ps, ps.Shards())}
 	record := func() (*ad.Program[float32], ad.Tensor) {
 		p := ad.NewProgram(ps)
 		x, items := p.InputRows(net.Patch+net.Extra, net.Tokens), p.Input(net.Times+net.Condition)
