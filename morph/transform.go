@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sort"
+
+	"hepmorph/internal/rank"
 )
 
 // A transform is one smooth, strictly increasing step of a feature's way into model space. It is fitted once and then
@@ -336,7 +338,7 @@ type gaussStep struct {
 	D []float64 `json:"d"`
 
 	bins  []gaussBin // made by check
-	ranks *ranks     // of X
+	knots *rank.List // X
 }
 
 // gaussBin is the spline between two knots.
@@ -363,7 +365,7 @@ func (g *gaussStep) check() error {
 		b.dd = b.d0 + b.d1 - 2*b.s
 		g.bins[k] = b
 	}
-	g.ranks = newRanks(g.X)
+	g.knots = rank.New(g.X)
 	return nil
 }
 
@@ -382,7 +384,7 @@ func (g *gaussStep) forward(x float64) (float64, float64) {
 	case x >= g.X[n]:
 		return g.above(x), g.D[n]
 	}
-	b := &g.bins[g.ranks.of(x)-1]
+	b := &g.bins[g.knots.Below(x)-1]
 	z := (x - b.x) / b.w
 	return b.value(z), b.slope(z)
 }
@@ -396,7 +398,7 @@ func (g *gaussStep) forwardAll(x []float64) {
 		case v >= hi:
 			x[i] = g.above(v)
 		default:
-			b := &g.bins[g.ranks.of(v)-1]
+			b := &g.bins[g.knots.Below(v)-1]
 			x[i] = b.value((v - b.x) / b.w)
 		}
 	}

@@ -1,11 +1,11 @@
 package gbdt
 
 import (
-	"math"
 	"math/bits"
 
 	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/par"
+	"hepmorph/internal/rank"
 )
 
 const (
@@ -26,16 +26,11 @@ type bins struct {
 
 func (b *bins) at(f, row int) uint8 { return uint8(b.words[f/pack][row] >> (8 * (f % pack))) }
 
-// ordered maps a float that is not NaN to an integer of the same order, so that comparisons become arithmetic.
-func ordered(x float64) uint64 {
-	b := math.Float64bits(x + 0) // -0 becomes 0
-	return b ^ (uint64(int64(b)>>63) | 1<<63)
-}
-
+// orderedAll are the keys of cuts.
 func orderedAll(cuts []float64) []uint64 {
 	k := make([]uint64, len(cuts))
 	for i, c := range cuts {
-		k[i] = ordered(c)
+		k[i] = rank.Key(c)
 	}
 	return k
 }
@@ -46,7 +41,7 @@ func find(cuts []uint64, x float64) uint8 {
 	if x != x {
 		return missingBin
 	}
-	k := ordered(x)
+	k := rank.Key(x)
 	lo, n := 0, len(cuts)
 	for n > 0 {
 		half := (n + 1) >> 1

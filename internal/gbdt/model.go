@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"hepmorph/internal/par"
+	"hepmorph/internal/rank"
 )
 
 // Loss is what the trees minimise.
@@ -100,16 +101,20 @@ func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 			panic("gbdt: bad number of rows")
 		}
 	}
-	guides := make([]*guide, len(cols))
-	for f := range guides {
-		guides[f] = newGuide(m.cuts[f])
+	cuts := make([]*rank.List, len(cols))
+	for f := range cuts {
+		cuts[f] = rank.New(m.cuts[f])
 	}
 	par.For(threads, len(out), blockRows, func(_, lo, hi int) {
 		buf := make([]uint8, len(cols)*blockRows)
 		for f, c := range cols {
-			g, b := guides[f], buf[f*blockRows:]
+			list, b := cuts[f], buf[f*blockRows:]
 			for i, x := range c[lo:hi] {
-				b[i] = g.find(x)
+				if x != x {
+					b[i] = missingBin
+					continue
+				}
+				b[i] = uint8(list.NotAbove(x))
 			}
 		}
 		sums := out[lo:hi]
