@@ -169,6 +169,10 @@ type feature struct {
 	Hi    float64 `json:"hi"`
 	Floor float64 `json:"floor"` // lowest output of the tail: Lo, or above an atom the smallest value seen
 
+	// Shift is added to tail values of either sample before Tail, so that tails that begin at different points above an atom, like those of a noise
+	// threshold, begin at Floor in both.
+	Shift [2]float64 `json:"shift,omitzero"`
+
 	Info ColumnInfo `json:"info"`
 }
 
@@ -305,8 +309,8 @@ func softplus(t float64) float64 {
 }
 
 // encodeTail takes a tail value, spread over its cell, to model space.
-func (f *feature) encodeTail(x, p float64) (z, slope float64) {
-	z, slope = f.Tail.forward(x)
+func (f *feature) encodeTail(x, p float64, d Domain) (z, slope float64) {
+	z, slope = f.Tail.forward(x + f.Shift[d])
 	return f.lift(z, slope, p)
 }
 
@@ -354,13 +358,13 @@ func (f *feature) atomAt(z, p float64) int {
 }
 
 // decode returns the physical value before it is put on its grid, and dz/dx; +Inf for an atom, which doesn't move.
-func (f *feature) decode(z, p float64) (x, slope float64) {
+func (f *feature) decode(z, p float64, d Domain) (x, slope float64) {
 	z, slope, k := f.drop(z, p)
 	if k >= 0 {
 		return f.Atoms[k], math.Inf(1)
 	}
 	x, s := f.Tail.inverse(z)
-	return x, slope * s
+	return x - f.Shift[d], slope * s
 }
 
 // drop is the way of decode before Tail. atom is -1 for a tail.
@@ -381,14 +385,14 @@ func (f *feature) drop(z, p float64) (u, slope float64, atom int) {
 }
 
 // finish puts a decoded value on the grid and inside its range.
-func (f *feature) finish(x float64) float64 {
+func (f *feature) finish(x float64, d Domain) float64 {
 	if f.Atoms.holds(x) {
 		return x
 	}
 	if g := f.Spec.Gap; len(g) > 0 {
 		x = outOfGap(x, g)
 	}
-	return min(max(f.Grid.snap(x), f.Floor), f.Hi)
+	return min(max(f.Grid.snap(x), f.Floor-f.Shift[d]), f.Hi)
 }
 
 // outOfGap moves a value that rounding put inside a forbidden interval to its nearer edge.
@@ -537,7 +541,7 @@ func (e *Encoder) visit(t *physics.Table, lo, hi int, keys []uint64, d Domain, w
 					x = ft.Grid.spread(x, dr.grid.Uniform(keys[i]))
 				}
 				rows[len(tails)] = i - lo
-				tails = append(tails, x)
+				tails = append(tails, x+ft.Shift[d])
 			case atom:
 				s := dr.atom.At(keys[i])
 				f(i-lo, j, c, ft.encodeAtom(k, share(p, i-lo), &s), 1)
@@ -613,7 +617,7 @@ func (e *Encoder) Decode(z []float32, orig *physics.Table, lo, hi int, d Domain,
 			}
 			u, _, k := f.drop(float64(z[i*n+j]), share(p, i))
 			if k >= 0 {
-				out[j][i] = f.finish(f.Atoms[k])
+				out[j][i] = f.finish(f.Atoms[k], d)
 				continue
 			}
 			rows[len(tails)] = i
@@ -621,7 +625,7 @@ func (e *Encoder) Decode(z []float32, orig *physics.Table, lo, hi int, d Domain,
 		}
 		f.Tail.inverseAll(tails)
 		for k, v := range tails {
-			out[j][rows[k]] = f.finish(v)
+			out[j][rows[k]] = f.finish(v-f.Shift[d], d)
 		}
 	}
 	return nil
@@ -638,8 +642,8 @@ func (e *Encoder) DecodeGrad(z []float32, orig *physics.Table, lo, hi int, d Dom
 			return err
 		}
 		for i := range hi - lo {
-			v, slope := f.decode(float64(z[i*n+j]), share(p, i))
-			x[j][i] = min(max(v, f.Floor), f.Hi)
+			v, slope := f.decode(float64(z[i*n+j]), share(p, i), d)
+			x[j][i] = min(max(v, f.Floor-f.Shift[d]), f.Hi)
 			if f.Atoms.holds(v) {
 				x[j][i] = v
 			}
@@ -747,6 +751,9 @@ func (e *Encoder) Describe() string {
 		f := &e.Features[i]
 		if in := &f.Info; !f.Grid.Integer && in.Spike > suspicious {
 			fmt.Fprintf(&b, "%s: %.1f %% of the weight lies exactly at %v (declare an atom, a sentinel or an integer?)\n", in.Name, 100*in.Spike, in.SpikeAt)
+		}
+		if f.Shift != [2]float64{} {
+			fmt.Fprintf(&b, "%s: above its atom values begin at %v in simulation, at %v in data; morphed ones begin there, too\n", f.Info.Name, f.Floor-f.Shift[Simulation], f.Floor-f.Shift[Data])
 		}
 		if in := &f.Info; max(in.Beyond[0], in.Beyond[1]) > 0.01 {
 			fmt.Fprintf(&b, "%s: more than 1 %% lies where splines are the identity (another transform?)\n", in.Name)

@@ -165,6 +165,12 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	}
 	isTail := func(x float64) bool { c, _ := f.classify(x); return c == tail }
 	x, wx := pool(cols, w, isTail)
+	simulated := 0 // rows of x
+	for _, v := range cols[Simulation] {
+		if isTail(v) {
+			simulated++
+		}
+	}
 	switch {
 	case spec.Integer:
 		for _, v := range x {
@@ -191,9 +197,16 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	if spec.Atom != nil && !(f.Info.Min > *spec.Atom) {
 		return nil, fmt.Errorf("its values reach down to %v, below the atom at %v (an atom is the lowest value): %w", f.Info.Min, *spec.Atom, ErrInput)
 	}
+	if spec.Atom != nil {
+		f.Shift = commonStart(x[:simulated], x[simulated:])
+	}
 	key := rng.NewKey(e.Seed, "fit "+spec.Name)
 	for i := range x {
-		x[i] = f.Grid.spread(x[i], key.Uniform(uint64(i)))
+		d := Data
+		if i < simulated {
+			d = Simulation
+		}
+		x[i] = f.Grid.spread(x[i], key.Uniform(uint64(i))) + f.Shift[d]
 	}
 	lo, hi := f.Lo, f.Hi // the bounds, widened by the cell that their values are spread over
 	if len(spec.Bounds) > 0 {
@@ -227,6 +240,29 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	return f, nil
 }
 
+// commonStart returns what to add to each of two tails so that both begin at the lower of their two starts: nothing, unless both starts are known to much
+// better than their distance. No smooth map of both samples takes one step into the other, so what a step is missed by would be wrong in every event.
+func commonStart(simulation, data []float64) (shift [2]float64) {
+	var start, within [2]float64
+	for d, x := range [2][]float64{simulation, data} {
+		k := max(startRows, len(x)/500)
+		if len(x) < 2*k {
+			return shift
+		}
+		x = slices.Clone(x)
+		slices.Sort(x)
+		start[d], within[d] = x[0], x[k]-x[0]
+	}
+	if 4*max(within[0], within[1]) < math.Abs(start[0]-start[1]) {
+		low := min(start[0], start[1])
+		shift = [2]float64{low - start[0], low - start[1]}
+	}
+	return shift
+}
+
+// startRows is the least number of rows that a start is known by.
+const startRows = 10
+
 // spike finds the value that holds most of the weight.
 func spike(x, w []float64) (share, at float64) {
 	s := sortSample(x, w)
@@ -253,7 +289,7 @@ func (f *feature) fitFinal(cols, w [2][]float64, key rng.Key) affineStep {
 			s := key.At(uint64(d)<<40 | uint64(i))
 			switch c {
 			case tail:
-				v, _ := f.encodeTail(f.Grid.spread(x, s.Float64()), 0)
+				v, _ := f.encodeTail(f.Grid.spread(x, s.Float64()), 0, Domain(d))
 				z, wz = append(z, v), append(wz, w[d][i])
 			case atom:
 				z, wz = append(z, f.encodeAtom(k, 0, &s)), append(wz, w[d][i])
@@ -489,7 +525,7 @@ func (e *Encoder) look(j int, samples []*physics.Table, w [2][]float64) error {
 				f.Info.Sentinel[d] += 1 / float64(len(col))
 			case tail:
 				x, wx = append(x, v), append(wx, w[d][i])
-				if z, _ := f.encodeTail(v, share(p, i)); math.Abs(z) > 5 {
+				if z, _ := f.encodeTail(v, share(p, i), Domain(d)); math.Abs(z) > 5 {
 					f.Info.Beyond[d] += w[d][i]
 				}
 			}

@@ -139,8 +139,8 @@ func TestEncoderRoundTrip(t *testing.T) {
 				if col == 1 {
 					s = share(p, row)
 				}
-				v, _ := f.decode(z, s)
-				got := f.finish(v)
+				v, _ := f.decode(z, s, Domain(d))
+				got := f.finish(v, Domain(d))
 				exact := c == atom || f.Grid.active()
 				if exact && got != x || math.Abs(got-x) > 1e-9*max(1, math.Abs(x)) {
 					t.Fatalf("%s (%s): %v comes back as %v", f.Spec.Name, treatment, x, got)
@@ -320,6 +320,90 @@ func TestDecode(t *testing.T) {
 		if x == -999 && out[5][i] != -999 {
 			t.Fatal("a sentinel changed")
 		}
+	}
+}
+
+// Tails that begin at different points above an atom begin at the same point in model space, and a row decoded as one sample is not below where that begins.
+func TestTailsBeginTogether(t *testing.T) {
+	const n = 4000
+	start, zero := [2]float64{0.5, 0.8}, 0.0
+	var x [2][]float64
+	samples := func(soft float64, g grid) []*physics.Table {
+		var tabs []*physics.Table
+		for d := range x {
+			s := rng.NewKey(uint64(d), "tails").At(0)
+			c := make([]float64, n)
+			x[d] = make([]float64, n)
+			for i := range n {
+				c[i] = s.Float64()
+				if s.Float64() < 0.6 {
+					x[d][i] = g.snap(start[d] + s.Exp() + soft*math.Abs(s.Norm()))
+				}
+			}
+			tab := new(physics.Table)
+			for name, v := range map[string][]float64{"iso": x[d], "c": c} {
+				if err := tab.Add(physics.Column{Name: name, F: v}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tabs = append(tabs, tab)
+		}
+		return tabs
+	}
+	fit := func(treatment string, g grid, tabs []*physics.Table) *Encoder {
+		bits := g.Mantissa
+		if bits == 0 {
+			bits = -1
+		}
+		e, err := FitEncoder([]FeatureSpec{{Name: "iso", Atom: &zero, AtomTreatment: treatment, Mantissa: bits}}, []ConditionSpec{{Name: "c"}}, tabs, [][]float64{nil, nil}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	positive := func(x []float64) (least float64) {
+		least = math.Inf(1)
+		for _, v := range x {
+			if v > 0 {
+				least = min(least, v)
+			}
+		}
+		return least
+	}
+	for _, treatment := range []string{"smear", "hurdle"} {
+		for _, g := range []grid{{}, {Mantissa: 9}} {
+			tabs := samples(0, g)
+			b, err := json.Marshal(fit(treatment, g, tabs))
+			e := new(Encoder)
+			if err != nil || json.Unmarshal(b, e) != nil {
+				t.Fatal("it does not come back from its file")
+			}
+			z, out := make([]float32, n), matrix(1, n)
+			for from := range Domain(2) {
+				if err := e.Encode(tabs[from], 0, n, rowKeys(n), from, z, nil); err != nil {
+					t.Fatal(err)
+				}
+				for to := range Domain(2) {
+					if err := e.Decode(z, tabs[from], 0, n, to, nil, out); err != nil {
+						t.Fatal(err)
+					}
+					moved := 0.0
+					for i, y := range out[0] {
+						moved = max(moved, math.Abs(y-x[from][i]))
+					}
+					begins, want := positive(out[0]), positive(x[to])
+					if begins < want || begins > want+5e-3 || from == to && moved > 1e-4 || from != to && moved < 0.1 {
+						t.Errorf("%s, %d bits, sample %d decoded as %d begins at %v instead of %v; largest change %v", treatment, g.Mantissa, from, to, begins, want, moved)
+					}
+				}
+			}
+			if text := e.Describe(); !strings.Contains(text, "values begin at 0.5") {
+				t.Errorf("the table of features does not say where tails begin:\n%s", text)
+			}
+		}
+	}
+	if e := fit("smear", grid{}, samples(1, grid{})); e.Features[0].Shift != [2]float64{} {
+		t.Errorf("tails that rise slowly are shifted by %v", e.Features[0].Shift)
 	}
 }
 
