@@ -68,35 +68,59 @@ def methods(a):
     return out
 
 
+ASKED = [("auc", "gbdt", "features+conditions"), ("w1", "marginal", "m"), ("chi2", "bins60", "m"), ("mean", "window", "m"), ("width", "window", "m"), ("w1", "marginal", "ptgg"), ("chi2", "bins60", "ptgg")]
+
+
+def holds(q):
+    """what the pair has to show: W1 within 1.5 floors, p above 0.05, moments within 50 MeV or two errors, the classifier by its own target"""
+    if q["name"] == "w1":
+        return q["after"] <= 1.5 * q["floor"]
+    if q["name"] == "chi2":
+        return q["p"] > 0.05
+    return abs(q["after"]) <= max(0.05, 2 * q["after_sd"]) if q["name"] in ("mean", "width") else q["pass"]
+
+
 def diphoton(a):
-    """the mass and pT of the pair follow from morphed pT; the width of the peak from the simulation's own label"""
+    """the mass and pT of the pair follow from morphed pT; the width of the peak from the simulation's own label. Samples of several seeds, since a perfect morph misses a line now and then"""
+    samples = [5, 7, 11, 13]
+    out = ["", "## Built-in diphoton pair", "", f"`samples diphoton`, 930 k events a side, seeds {', '.join(map(str, samples))} (the method was developed on seeds 2 and 5), pT of both photons morphed, by docs/configs/diphoton.yaml.", "",
+           "| quantity | seed | before | after | floor | perfect morph | p | holds |", "|---|---|---|---|---|---|---|---|"]
+    rows, peaks, verdicts = {k: [] for k in ASKED}, [], []
+    for seed in samples:
+        lines, peak, verdict = pair(a, seed)
+        for k in ASKED:
+            rows[k].append(lines[k])
+        peaks += peak
+        verdicts.append(f"seed {seed} {verdict['pass']} of {verdict['pass'] + verdict['fail']}")
+    out += [l for k in ASKED for l in rows[k]]
+    return out + ["", f"Targets of `morph validate` that hold: {', '.join(verdicts)}.", "", "The 125 GeV peak (simulated signal, held-out events): median and half of the central 68 % in GeV.", "",
+                  "| seed | before | after | perfect morph |", "|---|---|---|---|"] + peaks
+
+
+def pair(a, seed):
     import numpy as np, uproot
-    d = os.path.join(a.work, "diphoton-7") # another sample than those that the method was developed on (seeds 2 and 5)
+    d = os.path.join(a.work, f"diphoton-{seed}")
     files = [os.path.join(d, f"diphoton-{k}.root") for k in ("simulation", "data", "truth")]
     if not os.path.exists(files[0]):
-        run(a.bin, "samples", "diphoton", "--out", d, "--events", "930000", "--seed", "7", "--truth")
-    folder = os.path.join(a.work, "diphoton-run")
-    extra = ["--set", f"inputs.simulation[0].files=[{files[0]}]", "--set", f"inputs.data[0].files=[{files[1]}]"]
+        run(a.bin, "samples", "diphoton", "--out", d, "--events", "930000", "--seed", str(seed), "--truth")
+    folder = os.path.join(a.work, f"diphoton-run-{seed}")
     model = os.path.join(folder, "model.hmm")
-    _, wall = train(a, "docs/configs/diphoton.yaml", folder, *extra)
+    train(a, "docs/configs/diphoton.yaml", folder, "--set", f"inputs.simulation[0].files=[{files[0]}]", "--set", f"inputs.data[0].files=[{files[1]}]")
     r, verdict = report(a, model, folder, "--reference", files[2])
-    out = ["", "## Built-in diphoton pair", "", f"`samples diphoton`, 930 k events a side, seed 7 (the method was developed on seeds 2 and 5), pT of both photons morphed; {'trained before' if a.keep else f'{wall:.0f} s in all'}. Targets: {verdict}.", "",
-           "| quantity | before | after | floor | perfect morph | p |", "|---|---|---|---|---|---|"]
-    g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
-    for k, q in r.items():
-        if k[0] in ("auc",) or k[2] in ("m", "ptgg") and k[0] in ("w1", "ks", "chi2", "mean", "width"):
-            out.append(f"| {k[0]} {k[1]} of {k[2]} [{q['unit']}] | {g(q['before'])} | {g(q['after'])} ± {g(q['after_sd'], 2)} | {g(q['floor'])} ± {g(q['floor_sd'], 2)} | {g(q['reference'])} | {g(q['p'], 3)} |")
     morphed = os.path.join(folder, "morphed.root")
     run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", files[0])
     t = uproot.open(morphed)["diphoton"].arrays(["m_gg", "m_morphed", "gen_process", "morph_status", "eventNumber"], library="np")
     u = uproot.open(files[2])["diphoton"].arrays(["m_gg", "gen_process", "eventNumber"], library="np")
     sel = (t["gen_process"] == 1) & (t["morph_status"] == 1) & (t["eventNumber"] % 10 >= 7)
-    ids = set(t["eventNumber"][sel].tolist())
-    tru = u["m_gg"][np.array([e in ids for e in u["eventNumber"].tolist()])]
-    row = lambda n, x: f"| {n} | {np.median(x):.3f} | {np.diff(np.quantile(x, [.16, .84]))[0] / 2:.3f} |"
-    out += ["", "The 125 GeV peak (simulated signal, held-out events): median and half of the central 68 % in GeV.", "", "| | median | half width |", "|---|---|---|",
-            row("before", t["m_gg"][sel]), row("after", t["m_morphed"][sel]), row("perfect morph", tru)]
-    return out
+    tru = u["m_gg"][np.isin(u["eventNumber"], t["eventNumber"][sel])]
+    middle = lambda x: f"{np.median(x):.3f}, {np.diff(np.quantile(x, [.16, .84]))[0] / 2:.3f}"
+    return {k: asked(seed, r[k]) for k in ASKED}, [f"| {seed} | {middle(t['m_gg'][sel])} | {middle(t['m_morphed'][sel])} | {middle(tru)} |"], verdict
+
+
+def asked(seed, q):
+    g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
+    sd = "" if q["after_sd"] is None else f" ± {g(q['after_sd'], 2)}"
+    return f"| {q['name']} {q['method']} of {q['subject']} [{q['unit']}] | {seed} | {g(q['before'])} | {g(q['after'])}{sd} | {g(q['floor'])} ± {g(q['floor_sd'], 2)} | {g(q['reference'])} | {g(q['p'], 3)} | {'yes' if holds(q) else 'no'} |"
 
 
 def trees(a):
