@@ -392,7 +392,18 @@ func (f *feature) finish(x float64, d Domain) float64 {
 	if g := f.Spec.Gap; len(g) > 0 {
 		x = outOfGap(x, g)
 	}
+	x, _ = f.fold(x, d)
 	return min(max(f.Grid.snap(x), f.Floor-f.Shift[d]), f.Hi)
+}
+
+// fold mirrors a value of the tail at the start of the tail above an atom: what smooth splines put below it is missing above it, and must not pile up there.
+// sign is that of the slope.
+func (f *feature) fold(x float64, d Domain) (y, sign float64) {
+	start := f.Floor - f.Shift[d]
+	if f.Spec.Atom == nil || !(x < start) {
+		return x, 1
+	}
+	return start + min(start-x, start-*f.Spec.Atom), -1
 }
 
 // outOfGap moves a value that rounding put inside a forbidden interval to its nearer edge.
@@ -643,10 +654,11 @@ func (e *Encoder) DecodeGrad(z []float32, orig *physics.Table, lo, hi int, d Dom
 		}
 		for i := range hi - lo {
 			v, slope := f.decode(float64(z[i*n+j]), share(p, i), d)
-			x[j][i] = min(max(v, f.Floor-f.Shift[d]), f.Hi)
-			if f.Atoms.holds(v) {
-				x[j][i] = v
+			if !f.Atoms.holds(v) {
+				y, sign := f.fold(v, d)
+				v, slope = min(max(y, f.Floor-f.Shift[d]), f.Hi), sign*slope
 			}
+			x[j][i] = v
 			if dx != nil {
 				dx[j][i] = 1 / slope
 			}

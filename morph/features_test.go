@@ -402,6 +402,45 @@ func TestTailsBeginTogether(t *testing.T) {
 			}
 		}
 	}
+	// what splines put below the start is mirrored: it does not pile up there
+	tabs := samples(0, grid{})
+	e, z, out := fit("smear", grid{}, tabs), make([]float32, n), matrix(1, n)
+	for i := range z {
+		z[i] = -3 + 3*float32(i)/n
+	}
+	if err := e.Decode(z, tabs[0], 0, n, Data, nil, out); err != nil {
+		t.Fatal(err)
+	}
+	begin, low, at := positive(x[Data]), 0, 0
+	for _, y := range out[0] {
+		if y > 0 && y < begin+0.2 {
+			low++
+		}
+		if y == begin {
+			at++
+		}
+	}
+	if low < 100 || at > 1 {
+		t.Errorf("of %d values near the start %d lie on it", low, at)
+	}
+	physical, slopes := matrix(1, n), matrix(1, n)
+	if err := e.DecodeGrad(z, tabs[0], 0, n, Data, physical, slopes); err != nil {
+		t.Fatal(err)
+	}
+	mirrored := 0
+	for i := 1; i < n; i++ {
+		a, b, slope := physical[0][i-1], physical[0][i], (slopes[0][i-1]+slopes[0][i])/2
+		if a < begin || a > begin+5e-3 || slopes[0][i-1] > 0 || slopes[0][i] > 0 {
+			continue
+		}
+		mirrored++
+		if want := (b - a) / (float64(z[i]) - float64(z[i-1])); math.Abs(slope-want) > 0.02*math.Abs(want) {
+			t.Errorf("slope at %v is %v, differences give %v", z[i], slope, want)
+		}
+	}
+	if mirrored < 3 {
+		t.Errorf("%d values below the start were looked at", mirrored)
+	}
 	if e := fit("smear", grid{}, samples(1, grid{})); e.Features[0].Shift != [2]float64{} {
 		t.Errorf("tails that rise slowly are shifted by %v", e.Features[0].Shift)
 	}
