@@ -95,20 +95,64 @@ func TestRoundTrip(t *testing.T) {
 	for _, geo := range []string{"mini", "ds1-photons", "ds1-pions"} {
 		s := toy(lookup(t, geo), 500, 1)
 		for _, name := range Codecs() {
-			t.Run(geo+" "+name, func(t *testing.T) { roundTrip(t, name, s) })
+			t.Run(geo+" "+name, func(t *testing.T) { roundTrip(t, name, s, 1) })
 		}
+	}
+}
+
+// Narrow empty voxels (Settings.Empties) stay below the point where zeros end and near it, and showers come back as before.
+func TestRoundTripOfNarrowEmpties(t *testing.T) {
+	s := toy(lookup(t, "mini"), 500, 1)
+	for _, name := range []string{"moments", "quantile"} {
+		roundTrip(t, name, s, 0.25)
+	}
+	q := fit(t, "quantile", s).(*quantile)
+	// of numbers below the point where zeros end, and farther from it than a quarter of their part of the line
+	count := func() (below, far int) {
+		x, e := make([]float32, q.Dims().Shape), NewEnergies(s.Geo)
+		for i := range s.Len() {
+			e.Measure(s.Geo, s.Incident[i], s.Shower(i))
+			st := rng.NewKey(1, "test").At(uint64(i))
+			q.EncodeShape(x, e, s.Shower(i), &st)
+			for l, el := range e.Layers {
+				if el <= 0 {
+					continue
+				}
+				var sec section
+				_, hi := s.Geo.Span(l)
+				q.ring(l, el, &sec, func(first, rings int) {
+					for v := first; v < hi; v += rings {
+						if d := sec.cut - float64(x[v]); d > 0 && sec.empty >= minEmpty {
+							below++
+							if d > 0.25*(sec.cut+maxNormal)+1e-6 {
+								far++
+							}
+						}
+					}
+				})
+			}
+		}
+		return below, far
+	}
+	empties, wide := count()
+	q.narrow(0.25)
+	if same, far := count(); wide == 0 || far > 0 || same != empties {
+		t.Errorf("%d numbers below the cut, %d of them far from it; %d and %d if narrow", empties, wide, same, far)
 	}
 }
 
 func TestRoundTripOfCascadeShowers(t *testing.T) {
 	s := showers(t, 600)
 	for _, name := range Codecs() {
-		t.Run(name, func(t *testing.T) { roundTrip(t, name, s) })
+		t.Run(name, func(t *testing.T) { roundTrip(t, name, s, 1) })
 	}
 }
 
-func roundTrip(t *testing.T, name string, s *Showers) {
+func roundTrip(t *testing.T, name string, s *Showers, empties float64) {
 	c := fit(t, name, s)
+	if empties < 1 {
+		c.(interface{ narrow(float64) }).narrow(empties)
+	}
 	if again, err := Restore(name, s.Geo, describe(t, c)); err != nil {
 		t.Fatal(err)
 	} else {

@@ -63,6 +63,7 @@ type ShapeConfig struct {
 	Steps     int     `yaml:"steps,omitempty" min:"0" help:"of the training, instead of seven eighths of train.budget"`
 	Batch     int     `yaml:"batch" min:"1" max:"1048576" help:"showers a step"`
 	Rate      float64 `yaml:"rate,omitempty" min:"0" max:"1" help:"highest learning rate; default 2e-3, for a width above 128 1e-3"`
+	Empties   float64 `yaml:"empties" above:"0" max:"1" help:"how much of their part of the line empty voxels fill; less: a better spectrum of voxels, worse centres and widths (codecs moments, quantile)"`
 	Coupling  string  `yaml:"coupling" oneof:"independent turns" help:"of noise and showers; turns: noise is turned to where it is nearest to its shower (arXiv:2306.15030)"`
 }
 
@@ -117,7 +118,7 @@ func configOf(s Settings) *Config {
 	c.Energy = EnergyConfig{Network: s.Energy.Network, Width: s.Energy.Width, Depth: s.Energy.Depth, Heads: s.Energy.Heads, Hidden: s.Energy.Hidden,
 		HeadWidth: s.Energy.HeadWidth, HeadDepth: s.Energy.HeadDepth, Frequency: s.Energy.Frequency, Steps: s.EnergySteps, Batch: s.EnergyBatch, Rate: s.EnergyRate}
 	c.Shape = ShapeConfig{Patch: s.Shape.Patch[:], Width: s.Shape.Width, Depth: s.Shape.Depth, Heads: s.Shape.Heads, Ratio: s.Shape.Ratio, Published: s.Shape.Published, Mean: s.Shape.Mean,
-		Steps: s.Steps, Batch: s.Batch, Rate: s.Rate, Coupling: s.Coupling}
+		Steps: s.Steps, Batch: s.Batch, Rate: s.Rate, Empties: s.Empties, Coupling: s.Coupling}
 	c.Train = TrainConfig{Budget: config.Duration(s.Budget), Times: s.Times, Average: s.Average, Clip: s.Clip, Decay: s.Decay}
 	if l := s.Latent; l.On {
 		c.Latent = LatentConfig{true, l.Stride[:], l.Channels, l.Blocks, l.Features, l.KL, l.Steps, l.Batch, l.Rate}
@@ -138,7 +139,7 @@ func (c *Config) Settings() Settings {
 		Energy:      EnergySettings{c.Energy.Network, c.Energy.Width, c.Energy.Depth, c.Energy.Heads, c.Energy.Hidden, c.Energy.HeadWidth, c.Energy.HeadDepth, c.Energy.Frequency},
 		Shape:       TransformerSettings{Width: c.Shape.Width, Depth: c.Shape.Depth, Heads: c.Shape.Heads, Ratio: c.Shape.Ratio, Published: c.Shape.Published, Mean: c.Shape.Mean},
 		EnergySteps: c.Energy.Steps, EnergyBatch: c.Energy.Batch, EnergyRate: c.Energy.Rate,
-		Steps: c.Shape.Steps, Batch: c.Shape.Batch, Rate: c.Shape.Rate, Coupling: c.Shape.Coupling,
+		Steps: c.Shape.Steps, Batch: c.Shape.Batch, Rate: c.Shape.Rate, Empties: c.Shape.Empties, Coupling: c.Shape.Coupling,
 		Budget: time.Duration(c.Train.Budget), Times: c.Train.Times, Average: none(c.Train.Average), Clip: none(c.Train.Clip), Decay: none(c.Train.Decay),
 		Solving: Solving{c.Generate.Solver, c.Generate.Steps, c.Generate.EnergySteps, c.Generate.Precision}}
 	copy(s.Shape.Patch[:], c.Shape.Patch)
@@ -205,6 +206,9 @@ func (c *Config) Validate(r *config.Report) {
 	}
 	if l := c.Latent; l.On && (l.Steps > 0) != (c.Shape.Steps > 0) {
 		r.Errorf("latent.steps", "give a budget, or energy.steps, shape.steps and latent.steps")
+	}
+	if c.Shape.Empties < 1 && (c.Latent.On || c.Codec != "moments" && c.Codec != "quantile") {
+		r.Errorf("shape.empties", "narrow empty voxels need codec moments or quantile and no autoencoder (latent)")
 	}
 	if c.Shape.Coupling == byTurns && c.Latent.On {
 		r.Errorf("shape.coupling", "turns need voxels, not the numbers of an autoencoder (latent)")

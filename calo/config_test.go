@@ -19,7 +19,8 @@ shape:
 data: {turns: off}
 train: {budget: 5m, average: 1}
 generate: {solver: rk5}
-`), "energy.steps=-1", "train.budget=9m")
+latent: {on: true}
+`), "shape.empties=0.5", "energy.steps=-1", "train.budget=9m")
 	errs, ok := err.(config.Errors)
 	if !ok {
 		t.Fatalf("%T: %v", err, err)
@@ -28,6 +29,7 @@ generate: {solver: rk5}
 		`shower.yaml:1: codec: "quantil" is unknown (did you mean quantile?)`, "shower.yaml:2: energy.widht: unknown key (did you mean width?)",
 		"shower.yaml:4: shape.heads: 96 units do not split over 5 heads", "shower.yaml:5: shape.patch: has 2 elements, not 3", "shower.yaml:6: shape.coupling: turns need",
 		"shower.yaml:8: train.average: 1 is not below 1", `shower.yaml:9: generate.solver: "rk5" is unknown (did you mean rk4?)`, "--set energy.steps=-1",
+		"shape.empties: narrow empty voxels need codec moments or quantile",
 	} {
 		if !strings.Contains(errs.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, errs)

@@ -220,6 +220,7 @@ func TestLatentModel(t *testing.T) {
 		"patch":    func(s *Settings) { s.Shape.Patch = [3]int{2, 1, 1} },
 		"steps":    func(s *Settings) { s.Latent.Steps = 0 },
 		"coupling": func(s *Settings) { s.Coupling = byTurns },
+		"empties":  func(s *Settings) { s.Empties = 0.5 },
 	} {
 		bad := s
 		change(&bad)

@@ -18,7 +18,8 @@ import (
 // distribution; its count is noise.
 //
 // Shape vector (voxels): the energy of a voxel through its distribution in that ring of that layer, given the layer's energy. In MeV, not as
-// a fraction, so that the edge that single particles make in the spectrum stays at its place. An empty voxel is the atom. Layers without energy
+// a fraction, so that the edge that single particles make in the spectrum stays at its place. An empty voxel is the atom, over all of its part of the line or
+// (Empties) nearer to the point where it ends. Layers without energy
 // are 0, and the network's velocity there is not looked at.
 //
 // Decoding takes the counts at their word: the voxels that stand highest above the point where zeros end are the filled ones;
@@ -33,7 +34,20 @@ type quantile struct {
 	Count    []table   `json:"counts"`    // of the root of the count given ln E_l
 	Voxel    [][]table `json:"voxels"`    // [layer][ring], of ln e given ln E_l
 	LayerMu  []float64 `json:"layer_mean"`
-	LayerSD  []float64 `json:"layer_sd"` // of ln E_l of layers with energy
+	LayerSD  []float64 `json:"layer_sd"`          // of ln E_l of layers with energy
+	Empties  float64   `json:"empties,omitempty"` // Settings.Empties
+}
+
+// narrow sets Settings.Empties.
+func (q *quantile) narrow(empties float64) { q.Empties = empties }
+
+// empty is the number of an empty voxel.
+func (q *quantile) empty(s *section, u float64) float64 {
+	g := s.spread(u)
+	if q.Empties > 0 && q.Empties < 1 && s.empty >= minEmpty {
+		g = s.cut - q.Empties*(s.cut-g)
+	}
+	return g
 }
 
 func (q *quantile) Name() string                 { return "quantile" }
@@ -227,7 +241,7 @@ func (q *quantile) EncodeShape(dst []float32, e *Energies, voxels []float32, s *
 				if above(voxels[v], q.g.Threshold) {
 					dst[v] = float32(sec.forward(math.Log(float64(voxels[v])), u))
 				} else {
-					dst[v] = float32(sec.spread(u))
+					dst[v] = float32(q.empty(&sec, u))
 				}
 			}
 		})
@@ -435,6 +449,9 @@ func (q *quantile) check() error {
 	n := len(q.g.Layers)
 	if len(q.Fraction) != n || len(q.Count) != n || len(q.Voxel) != n || len(q.LayerMu) != n || len(q.LayerSD) != n {
 		return fmt.Errorf("tables of %d layers, %v expected", len(q.Fraction), q.g)
+	}
+	if !(q.Empties >= 0 && q.Empties <= 1) {
+		return fmt.Errorf("empty voxels over %v of their part of the line", q.Empties)
 	}
 	if !(q.LogMax >= q.LogMin) || math.IsInf(q.LogMax-q.LogMin, 0) {
 		return fmt.Errorf("energies from %v to %v", math.Exp(q.LogMin), math.Exp(q.LogMax))

@@ -32,7 +32,10 @@ type Settings struct {
 	Validation         float64       // share of the showers kept out of the training; default 0.05, 640 showers at most
 	Times              string        // how training draws times: uniform (default) or logit-normal (see drawTime)
 	Coupling           string        // of noise and showers: independent (default) or turns (see turnCoupling)
-	Seed               uint64
+	// Empties is how much of their part of the line empty voxels fill, next to filled ones; default 1, where each number is normal by itself. Less of it
+	// is less noise to be drawn: the spectrum of voxels gains, centres and widths of layers lose. Codecs moments and quantile only.
+	Empties float64
+	Seed    uint64
 
 	Solving Solving // how showers are drawn unless asked otherwise
 }
@@ -160,7 +163,7 @@ func (s Settings) resolve(c Codec) Settings {
 	for _, d := range []struct {
 		field *float64
 		value float64
-	}{{&s.EnergyRate, 2e-3}, {&s.Average, 0.999}, {&s.Clip, 1}, {&s.Decay, 1e-5}, {&s.Validation, 0.05}} {
+	}{{&s.EnergyRate, 2e-3}, {&s.Average, 0.999}, {&s.Clip, 1}, {&s.Decay, 1e-5}, {&s.Validation, 0.05}, {&s.Empties, 1}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -205,6 +208,10 @@ func (s *Settings) check() error {
 		return fail("times %q: %s, %s are possible", s.Times, uniformTimes, logitNormal)
 	case s.Coupling != independent && s.Coupling != byTurns:
 		return fail("coupling %q: %s, %s are possible", s.Coupling, independent, byTurns)
+	case !(s.Empties >= 0 && s.Empties <= 1): // models of before have 0
+		return fail("empty voxels over %v of their part of the line: up to 1 is possible", s.Empties)
+	case s.Empties > 0 && s.Empties < 1 && (s.Latent.On || s.Codec != "moments" && s.Codec != "quantile"):
+		return fail("narrow empty voxels need codec moments or quantile and no autoencoder")
 	case s.Coupling == byTurns && s.Latent.On:
 		return fail("coupling by turns needs voxels, not the numbers of an autoencoder")
 	case s.Coupling == byTurns && (s.Turns != "on" || s.Codec != "quantile" && s.Codec != "vit4hep"):

@@ -84,6 +84,9 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	if err != nil {
 		return nil, err
 	}
+	if n, ok := c.(interface{ narrow(empties float64) }); ok && s.Empties > 0 && s.Empties < 1 {
+		n.narrow(s.Empties)
+	}
 	var inner *latent
 	if s.Latent.On {
 		if inner, err = newLatent(c, s.Latent, s.Seed); err != nil {

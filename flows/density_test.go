@@ -17,6 +17,7 @@ import (
 var (
 	long  = flag.Bool("long", false, "train the density check for 20,000 steps, to its real bounds")
 	steps = flag.Int("steps", 0, "steps of the density check; default 100, or 20,000 with -long")
+	seed  = flag.Uint64("seed", 1, "seed of the density check's flow and batches")
 	write = flag.String("write", "", "folder for the samples of the density check: internal/peer/density.py trains PyTorch's flow on the same")
 )
 
@@ -107,7 +108,7 @@ func divergence(t *testing.T, d toys.Density, steps int) float64 {
 	pool := flows.NewPool(0)
 	defer pool.Close()
 	ps := flows.NewParams[float32]()
-	fl, err := flows.NewNSF(ps, flows.Settings{Features: dim, Seed: 1})
+	fl, err := flows.NewNSF(ps, flows.Settings{Features: dim, Seed: *seed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func divergence(t *testing.T, d toys.Density, steps int) float64 {
 		w[i] = 1.0 / batch
 	}
 	run := &ad.Run[float32]{N: batch, Backward: true, Losses: make([]float64, 1), Inputs: []ad.Source[float32]{{Data: standard(x), Index: index}, {Data: w}}}
-	key, schedule := rng.NewKey(1, "batches"), nn.Cosine(min(200, steps/10))
+	key, schedule := rng.NewKey(*seed, "batches"), nn.Cosine(min(200, steps/10))
 	for step := range steps {
 		s := key.At(uint64(step))
 		for i := range index {

@@ -2,7 +2,7 @@
 """The peer of the density check and of reach: PyTorch and zuko on the same points, architecture, batch, optimiser and schedule.
 
     go test ./flows -run Density -v -timeout 2h -args -long -write DIR
-    python internal/peer/density.py DIR/NAME.safetensors... [--steps 20000] [--minutes M] [--rate 2e-3] [--clip 5] [--threads 1]
+    python internal/peer/density.py DIR/NAME.safetensors... [--steps 20000] [--minutes M] [--rate 2e-3] [--clip 5] [--threads 1] [--seed 1]
 
 A file holds standardised points to train on and to test on (train, test), may hold conditions (train.context, test.context), and the mean
 log-density of the test under the truth (truth). Prints the mean loss of the test at the end, and by how many nats a dimension it exceeds the
@@ -16,7 +16,7 @@ BATCH, WARM, AVERAGE, TRIAL = 1024, 200, 0.999, 30
 
 
 def train(file, a):
-    torch.manual_seed(1)
+    torch.manual_seed(a.seed)
     t = load_file(file)
     points, dim = t["train"], t["train"].shape[1]
     context = t.get("train.context", torch.zeros(len(points), 0))
@@ -70,6 +70,7 @@ def main():
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--clip", type=float, default=5)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     for f in a.files:
