@@ -197,7 +197,7 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	if spec.Atom != nil && !(f.Info.Min > *spec.Atom) {
 		return nil, fmt.Errorf("its values reach down to %v, below the atom at %v (an atom is the lowest value): %w", f.Info.Min, *spec.Atom, ErrInput)
 	}
-	if spec.Atom != nil {
+	if spec.Atom != nil && len(spec.Gap) == 0 && spec.Transform != "periodic" {
 		f.Shift = commonStart(x[:simulated], x[simulated:])
 	}
 	key := rng.NewKey(e.Seed, "fit "+spec.Name)
@@ -241,7 +241,7 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 }
 
 // commonStart returns what to add to each of two tails so that both begin at the lower of their two starts: nothing, unless both starts are known to much
-// better than their distance. No smooth map of both samples takes one step into the other, so what a step is missed by would be wrong in every event.
+// better than their distance. A map that is smooth does not take one step into the other.
 func commonStart(simulation, data []float64) (shift [2]float64) {
 	var start, within [2]float64
 	for d, x := range [2][]float64{simulation, data} {
