@@ -41,7 +41,7 @@ func TestBFloat16(t *testing.T) {
 			run := ad.Run[float32]{N: items, Inputs: []ad.Source[float32]{{Data: in}},
 				Outputs: []ad.Sink[float32]{{Tensor: y, Data: out[:items*rep*37]}, {Tensor: z, Data: out[items*rep*37:]}}}
 			e.Run(&run)
-			if n := testing.AllocsPerRun(5, func() { e.Run(&run) }); n > 0 {
+			if n := allocations(func() { e.Run(&run) }); n > 0 {
 				t.Errorf("%d items, %d threads: %g allocations a pass", items, threads, n)
 			}
 			pool.Close()
