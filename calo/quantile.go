@@ -19,8 +19,7 @@ import (
 //
 // Shape vector (voxels): the energy of a voxel through its distribution in that ring of that layer, given the layer's energy. In MeV, not as
 // a fraction, so that the edge that single particles make in the spectrum stays at its place. An empty voxel is the atom, over all of its part of the line or
-// (Empties) nearer to the point where it ends. Layers without energy
-// are 0, and the network's velocity there is not looked at.
+// (Empties) nearer to the point where it ends. Layers without energy are 0, and the network's velocity there is not looked at.
 //
 // Decoding takes the counts at their word: the voxels that stand highest above the point where zeros end are the filled ones;
 // the layer is shifted by what separates them from the next, which is near 0 in a well-trained model.
@@ -44,7 +43,7 @@ func (q *quantile) narrow(empties float64) { q.Empties = empties }
 // empty is the number of an empty voxel.
 func (q *quantile) empty(s *section, u float64) float64 {
 	g := s.spread(u)
-	if q.Empties > 0 && q.Empties < 1 && s.empty >= minEmpty {
+	if q.Empties > 0 && q.Empties < 1 && s.empty >= minEmpty { // models of before have 0
 		g = s.cut - q.Empties*(s.cut-g)
 	}
 	return g

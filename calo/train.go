@@ -84,7 +84,7 @@ func Train(ctx context.Context, src Source, s Settings, o TrainOptions) (*Traine
 	if err != nil {
 		return nil, err
 	}
-	if n, ok := c.(interface{ narrow(empties float64) }); ok && s.Empties > 0 && s.Empties < 1 {
+	if n, ok := c.(interface{ narrow(empties float64) }); ok {
 		n.narrow(s.Empties)
 	}
 	var inner *latent

@@ -393,13 +393,16 @@ func (f *feature) finish(x float64, d Domain) float64 {
 		x = outOfGap(x, g)
 	}
 	x, _ = f.fold(x, d)
-	return min(max(f.Grid.snap(x), f.Floor-f.Shift[d]), f.Hi)
+	return min(max(f.Grid.snap(x), f.start(d)), f.Hi)
 }
+
+// start is the lowest value of the tail in a sample.
+func (f *feature) start(d Domain) float64 { return f.Floor - f.Shift[d] }
 
 // fold mirrors a value of the tail at the start of the tail above an atom: what smooth splines put below it is missing above it, and must not pile up there.
 // sign is that of the slope.
 func (f *feature) fold(x float64, d Domain) (y, sign float64) {
-	start := f.Floor - f.Shift[d]
+	start := f.start(d)
 	if f.Spec.Atom == nil || !(x < start) {
 		return x, 1
 	}
@@ -656,7 +659,7 @@ func (e *Encoder) DecodeGrad(z []float32, orig *physics.Table, lo, hi int, d Dom
 			v, slope := f.decode(float64(z[i*n+j]), share(p, i), d)
 			if !f.Atoms.holds(v) {
 				y, sign := f.fold(v, d)
-				v, slope = min(max(y, f.Floor-f.Shift[d]), f.Hi), sign*slope
+				v, slope = min(max(y, f.start(d)), f.Hi), sign*slope
 			}
 			x[j][i] = v
 			if dx != nil {
@@ -765,7 +768,7 @@ func (e *Encoder) Describe() string {
 			fmt.Fprintf(&b, "%s: %.1f %% of the weight lies exactly at %v (declare an atom, a sentinel or an integer?)\n", in.Name, 100*in.Spike, in.SpikeAt)
 		}
 		if f.Shift != [2]float64{} {
-			fmt.Fprintf(&b, "%s: above its atom values begin at %v in simulation, at %v in data; morphed ones begin there, too\n", f.Info.Name, f.Floor-f.Shift[Simulation], f.Floor-f.Shift[Data])
+			fmt.Fprintf(&b, "%s: above its atom values begin at %v in simulation, at %v in data; morphed ones begin there, too\n", f.Info.Name, f.start(Simulation), f.start(Data))
 		}
 		if in := &f.Info; max(in.Beyond[0], in.Beyond[1]) > 0.01 {
 			fmt.Fprintf(&b, "%s: more than 1 %% lies where splines are the identity (another transform?)\n", in.Name)

@@ -165,12 +165,6 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	}
 	isTail := func(x float64) bool { c, _ := f.classify(x); return c == tail }
 	x, wx := pool(cols, w, isTail)
-	simulated := 0 // rows of x
-	for _, v := range cols[Simulation] {
-		if isTail(v) {
-			simulated++
-		}
-	}
 	switch {
 	case spec.Integer:
 		for _, v := range x {
@@ -187,8 +181,10 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 	if len(x) < 2 || slices.Min(x) == slices.Max(x) {
 		return nil, fmt.Errorf("it is constant in the training rows (leave it out, or make it a condition): %w", ErrInput)
 	}
+	var tails [2][]float64
 	for d, name := range []string{"simulation", "data"} {
-		if one, _ := pool([2][]float64{cols[d]}, [2][]float64{w[d]}, isTail); len(one) > 1 && slices.Min(one) == slices.Max(one) {
+		one, _ := pool([2][]float64{cols[d]}, [2][]float64{w[d]}, isTail)
+		if tails[d] = one; len(one) > 1 && slices.Min(one) == slices.Max(one) {
 			return nil, fmt.Errorf("all its values in %s are %v, not so in the other sample: no map leads from one to the other (leave it out): %w", name, one[0], ErrInput)
 		}
 	}
@@ -198,12 +194,12 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 		return nil, fmt.Errorf("its values reach down to %v, below the atom at %v (an atom is the lowest value): %w", f.Info.Min, *spec.Atom, ErrInput)
 	}
 	if spec.Atom != nil && len(spec.Gap) == 0 && spec.Transform != "periodic" {
-		f.Shift = commonStart(x[:simulated], x[simulated:])
+		f.Shift = commonStart(tails)
 	}
 	key := rng.NewKey(e.Seed, "fit "+spec.Name)
 	for i := range x {
 		d := Data
-		if i < simulated {
+		if i < len(tails[Simulation]) {
 			d = Simulation
 		}
 		x[i] = f.Grid.spread(x[i], key.Uniform(uint64(i))) + f.Shift[d]
@@ -242,9 +238,9 @@ func (e *Encoder) fitFeature(spec FeatureSpec, cols, w [2][]float64, samples []*
 
 // commonStart returns what to add to each of two tails so that both begin at the lower of their two starts: nothing, unless both starts are known to much
 // better than their distance. A map that is smooth does not take one step into the other.
-func commonStart(simulation, data []float64) (shift [2]float64) {
+func commonStart(tails [2][]float64) (shift [2]float64) {
 	var start, within [2]float64
-	for d, x := range [2][]float64{simulation, data} {
+	for d, x := range tails {
 		k := max(startRows, len(x)/500)
 		if len(x) < 2*k {
 			return shift
