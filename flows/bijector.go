@@ -26,7 +26,7 @@ type (
 // NewParams returns an empty store of parameters.
 func NewParams[T Float]() *Params[T] { return ad.NewParams[T]() }
 
-// NewPool starts workers, as many as GOMAXPROCS if threads is 0. Close ends them.
+// NewPool starts workers, one for every core that is granted if threads is 0. Close ends them.
 func NewPool(threads int) *Pool { return ad.NewPool(threads) }
 
 // NewKey derives a key from a seed and the name of its purpose.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"hepmorph/internal/ad"
 	"hepmorph/internal/atomicfile"
+	"hepmorph/internal/par"
 	"hepmorph/physics"
 	"hepmorph/physics/rootio"
 )
@@ -104,7 +104,7 @@ const fillsAtOnce = 4
 // movers makes one mover for each batch that is morphed at a time and shares the threads out among them.
 func (m *Model) movers(threads int) (movers []*mover, done func()) {
 	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
+		threads = par.Threads()
 	}
 	n := min(threads, fillsAtOnce)
 	var pools []*ad.Pool

@@ -41,7 +41,7 @@ type Page struct {
 	About      []template.HTML          // paragraphs on how the numbers are to be read
 	Notes      []string
 	Roles      bool // show the role of an input beside its label
-	Threads    int  // 0: GOMAXPROCS
+	Threads    int  // 0: every core that is granted
 
 	slices []string
 }

@@ -98,7 +98,7 @@ type Settings struct {
 	Selection                        string // a line in every figure
 	Version                          string // of the program, for the record
 	Seed                             uint64
-	Threads                          int // 0: GOMAXPROCS
+	Threads                          int // 0: every core that is granted
 	Slices                           []Slice
 	MaxEvents                        int           // of each sample in a classifier test. Default 100 000, 20 000 if Quick.
 	Absolute                         bool          // simulation's weights carry cross sections and luminosity: no normalisation to data

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hepmorph/internal/par"
 )
 
 // spinTime is how long an idle worker waits awake. Waking a parked one costs up to 100 µs, but a node that grants fractions of a core must
@@ -29,10 +31,10 @@ type Pool struct {
 	failed  atomic.Pointer[any]
 }
 
-// NewPool starts threads workers (0: GOMAXPROCS, which follows the cgroup's quota).
+// NewPool starts threads workers (0: [par.Threads]).
 func NewPool(threads int) *Pool {
 	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
+		threads = par.Threads()
 	}
 	p := &Pool{n: threads}
 	p.cond, p.done = sync.NewCond(&p.mu), sync.NewCond(&p.mu)

@@ -91,7 +91,7 @@ func (m *Model) Gain() []float64 {
 const blockRows = 8192
 
 // Margin writes the model's output for each row of cols ([feature][row]) to out: log-odds for Logistic, the mean for
-// Squared. NaN counts as missing. It panics if the number of columns or rows disagrees. threads 0 means GOMAXPROCS.
+// Squared. NaN counts as missing. It panics if the number of columns or rows disagrees. threads 0 means every core that is granted.
 func (m *Model) Margin(cols [][]float64, out []float64, threads int) {
 	if len(cols) != len(m.cuts) {
 		panic("gbdt: bad number of columns")

@@ -23,7 +23,7 @@ type Settings struct {
 	EarlyStop     int     // Stop after so many trees without gain on the validation part. Default 20; negative: none.
 	ValidFraction float64 // Share of rows set aside for that. Default 0.25; negative: none.
 	Seed          uint64  // Of sub-samples and the validation part.
-	Threads       int     // 0: GOMAXPROCS. The result does not depend on it.
+	Threads       int     // 0: every core that is granted. The result does not depend on it.
 }
 
 // LeafWise returns the settings that correspond to scikit-learn's HistGradientBoosting without early stop: trees of 31

@@ -3,20 +3,19 @@
 package par
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
 // For calls f(chunk, lo, hi) for each of the ceil(n/size) chunks of 0..n-1, on at most threads goroutines
-// (0: GOMAXPROCS). It returns when all are done. A panic in f is raised again in the caller.
+// (0: [Threads]). It returns when all are done. A panic in f is raised again in the caller.
 func For(threads, n, size int, f func(chunk, lo, hi int)) {
 	if n <= 0 {
 		return
 	}
 	chunks := (n + size - 1) / size
 	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
+		threads = Threads()
 	}
 	threads = min(threads, chunks)
 	if threads == 1 {

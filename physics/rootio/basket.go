@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"runtime"
 	"slices"
 	"sync"
 	"unsafe"
@@ -422,11 +421,7 @@ func (b *baskets) write(vals []*Values, n int) error {
 // each encodes rows of all branches side by side, then stores the baskets that are full, branch by branch.
 func (b *baskets) each(vals []*Values, lo, hi int, cut bool) error {
 	errs := make([]error, len(b.enc))
-	threads := b.threads
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
-	par.For(threads, len(b.enc), 1, func(k, _, _ int) {
+	par.For(b.threads, len(b.enc), 1, func(k, _, _ int) {
 		e := b.enc[k]
 		if hi > lo {
 			e.note(vals[k], lo, hi)

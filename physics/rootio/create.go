@@ -31,7 +31,7 @@ type WriteOptions struct {
 	Level int // zlib 1-9, zstd 1-4. Default 1
 	// Basket is the number of bytes of a branch that are compressed together. Default 128 kB, 32 kB for trees with more than 200 branches.
 	Basket int
-	// Threads that encode and compress. Default GOMAXPROCS. It does not change a byte of the values.
+	// Threads that encode and compress. Default: every core that is granted. It does not change a byte of the values.
 	Threads int
 }
 

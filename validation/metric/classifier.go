@@ -94,7 +94,7 @@ type ClassifierSettings struct {
 	Trees     gbdt.Settings // zero: depth 6, rate 0.1, subsample 0.8, ≤ 600 trees, early stop (the judge's xgboost)
 	Bootstrap int           // Poisson bootstraps for the error of the AUC. Default 100.
 	Seed      uint64
-	Threads   int // 0: GOMAXPROCS
+	Threads   int // 0: every core that is granted
 }
 
 // ClassifierResult says how well boosted trees tell sample 0 from sample 1.

@@ -20,7 +20,7 @@ type PairSettings struct {
 	Permutations int       // of the null distribution. Default 200.
 	Bandwidths   []float64 // of MMDTest's Gaussians, in standardised units. Default: the median distance of the reference × {0.5, 1, 2}.
 	Seed         uint64
-	Threads      int // 0: GOMAXPROCS
+	Threads      int // 0: every core that is granted
 }
 
 // PairTest is a distance over all pairs of events with its null distribution.
@@ -343,7 +343,7 @@ type SlicedSettings struct {
 	Directions int // Default 200; always the same ones for a number of columns.
 	Rows       int // most events of each sample. Default 100000.
 	Seed       uint64
-	Threads    int // 0: GOMAXPROCS
+	Threads    int // 0: every core that is granted
 }
 
 func (s SlicedSettings) filled() SlicedSettings {

@@ -14,7 +14,7 @@ type ReweightSettings struct {
 	Clip    float64       // largest factor before normalisation. Default 10, the judges' own; a bias where the samples differ much.
 	Models  int           // models whose log-odds are averaged, each with its own validation part. Default 1.
 	Seed    uint64
-	Threads int // 0: GOMAXPROCS
+	Threads int // 0: every core that is granted
 }
 
 // Reweighter turns conditions of simulated events into factors that give them the law of data.

@@ -281,7 +281,7 @@ type PhysicsSettings struct {
 	Batches  int // KPD: samples. Default 10.
 	Rows     int // KPD: rows of each. Default 10000, at most the rows there are.
 	Seed     uint64
-	Threads  int // 0: GOMAXPROCS
+	Threads  int // 0: every core that is granted
 }
 
 func (s PhysicsSettings) filled(n int) PhysicsSettings {
