@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func mulAVX2(task *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, FMA3
 TEXT ·mulAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -22,9 +22,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x04
@@ -443,7 +441,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 
@@ -452,7 +450,7 @@ done:
 	RET
 
 // func mulHalfAVX2(task *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, FMA3
 TEXT ·mulHalfAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -471,9 +469,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x06
@@ -993,7 +989,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 

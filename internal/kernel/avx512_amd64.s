@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func mulAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -22,9 +22,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x08
@@ -1212,7 +1210,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 
@@ -1221,7 +1219,7 @@ done:
 	RET
 
 // func mulHalfAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -1240,9 +1238,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x08
@@ -2142,7 +2138,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 
@@ -15090,7 +15086,7 @@ out456:
 	RET
 
 // func mulPairsAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulPairsAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -15109,9 +15105,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x08
@@ -16515,7 +16509,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 
@@ -16524,7 +16518,7 @@ done:
 	RET
 
 // func mulPairsHalfAVX512(task *byte)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulPairsHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
@@ -16543,9 +16537,7 @@ block:
 	MOVQ    120(AX), DX
 	TESTQ   DX, DX
 	JZ      tile
-	MOVQ    $0x00000008, DX
-	CMPQ    CX, DX
-	CMOVQGT DX, CX
+	MOVLQSX 8(DX), CX
 
 tile:
 	CMPQ    CX, $0x08
@@ -17589,7 +17581,7 @@ blockDone:
 	MOVQ  120(AX), DX
 	TESTQ DX, DX
 	JZ    done
-	ADDQ  $0x08, 120(AX)
+	ADDQ  $0x0c, 120(AX)
 	CMPQ  72(AX), $0x00
 	JG    block
 

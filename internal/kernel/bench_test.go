@@ -145,7 +145,7 @@ func BenchmarkMulSpans(b *testing.B) {
 
 func triangle(m int) (spans []Span, flops float64) {
 	for i := 0; i < m; i += Block {
-		spans = append(spans, Span{0, int32(i + Block)})
+		spans = append(spans, Span{0, int32(i + Block), Block})
 		flops += 2 * Block * float64(i+Block)
 	}
 	return

@@ -14,7 +14,7 @@ package kernel
 // Lanes is the number of rows of a panel.
 const Lanes = 32
 
-// Block is the number of output units that share one Span.
+// Block is the number of output units that products take at a time.
 const Block = 8
 
 // Float is the element type of a Set.
@@ -28,9 +28,9 @@ const (
 	ReLU
 )
 
-// A Span is the half-open range of the summed index that a block of 8 output units uses. Masked layers keep their units sorted
+// A Span is the half-open range of the summed index that the next so many output units use. Masked layers keep their units sorted
 // by degree, so that a mask is a range.
-type Span struct{ Lo, Hi int32 }
+type Span struct{ Lo, Hi, Rows int32 }
 
 // An Epilogue says what happens to a product before it is stored.
 type Epilogue[T Float] struct {
@@ -49,8 +49,8 @@ type Epilogue[T Float] struct {
 type Set[T Float] struct {
 	Name string
 
-	// Mul is the matrix product c[p][i][e] = epilogue(Σ_k a[i·rs + k·cs] · b[p][k][e]) for i < m, k < k. spans, one per block of 8
-	// output units, restricts k; nil means [0,k). With swapped rs and cs it is the gradient with respect to the input.
+	// Mul is the matrix product c[p][i][e] = epilogue(Σ_k a[i·rs + k·cs] · b[p][k][e]) for i < m, k < k. spans, whose Rows
+	// add up to m, restrict k; nil means [0,k). With swapped rs and cs it is the gradient with respect to the input.
 	Mul func(c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int, spans []Span, e Epilogue[T])
 	// RoundPairs rounds to bfloat16, half to even, and puts two rows into one: dst[p][j][e] holds src[p][2j][e] in its lower 16 bits and
 	// src[p][2j+1][e], or 0 beyond the last row, in its upper ones.

@@ -150,7 +150,7 @@ func TestKernelsAllocateNothing(t *testing.T) {
 			buf[i] = make([]float32, 64*Lanes)
 		}
 		a, b, c, d, e, f, g, h := buf[0], buf[1], buf[2], buf[3], buf[4], buf[5], buf[6], buf[7]
-		spans := []Span{{0, 8}, {0, 16}}
+		spans := []Span{{0, 8, 5}, {0, 16, 11}}
 		grads := [][]float32{a, b}
 		mix := []float32{1, 2}
 		for name, call := range map[string]func(){

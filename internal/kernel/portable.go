@@ -40,42 +40,51 @@ func Portable[T Float]() *Set[T] {
 	}
 }
 
-func spanOf(spans []Span, i, k int) (int, int) {
+// eachSpan calls f for every run of output units [i,j) that use [lo,hi).
+func eachSpan(spans []Span, m, k int, f func(i, j, lo, hi int)) {
 	if spans == nil {
-		return 0, k
+		f(0, m, 0, k)
 	}
-	s := spans[i/Block]
-	return int(s.Lo), int(s.Hi)
+	i := 0
+	for _, s := range spans {
+		f(i, i+int(s.Rows), int(s.Lo), int(s.Hi))
+		i += int(s.Rows)
+	}
 }
 
 func mul[T Float](c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int, spans []Span, e Epilogue[T]) {
-	for p := range np {
-		for i := 0; i < m; i += 2 {
-			lo, hi := spanOf(spans, i, k)
-			rows := min(2, m-i)
-			var acc [2][Lanes]T
-			for r := range rows {
-				if e.Bias != nil {
-					for l := range acc[r] {
-						acc[r][l] = e.Bias[i+r]
-					}
-				}
-				if e.Add {
-					for l, v := range c[p*cp+(i+r)*Lanes:][:Lanes] {
-						acc[r][l] += v
-					}
-				}
+	eachSpan(spans, m, k, func(i, j, lo, hi int) {
+		for p := range np {
+			for i := i; i < j; i += 2 {
+				mulRows(c, cp, a, rs, cs, b, bp, i, min(2, j-i), lo, hi, p, np, &e)
 			}
-			if lo < hi {
-				multiplyRows(&acc, a[i*rs+lo*cs:], rs*(rows-1), cs, b[p*bp+lo*Lanes:p*bp+hi*Lanes], hi-lo)
+		}
+	})
+}
+
+// mulRows is the product of one or two rows with panel p.
+func mulRows[T Float](c []T, cp int, a []T, rs, cs int, b []T, bp int, i, rows, lo, hi, p, np int, e *Epilogue[T]) {
+	var acc [2][Lanes]T
+	for r := range rows {
+		if e.Bias != nil {
+			for l := range acc[r] {
+				acc[r][l] = e.Bias[i+r]
 			}
-			for r := range rows {
-				row := c[p*cp+(i+r)*Lanes:][:Lanes]
-				e.store(row, &acc[r], p, i+r)
-				if e.Half && p == np-1 {
-					clear(row[Lanes/2:])
-				}
+		}
+		if e.Add {
+			for l, v := range c[p*cp+(i+r)*Lanes:][:Lanes] {
+				acc[r][l] += v
 			}
+		}
+	}
+	if lo < hi {
+		multiplyRows(&acc, a[i*rs+lo*cs:], rs*(rows-1), cs, b[p*bp+lo*Lanes:p*bp+hi*Lanes], hi-lo)
+	}
+	for r := range rows {
+		row := c[p*cp+(i+r)*Lanes:][:Lanes]
+		e.store(row, &acc[r], p, i+r)
+		if e.Half && p == np-1 {
+			clear(row[Lanes/2:])
 		}
 	}
 }
@@ -119,23 +128,28 @@ func (e *Epilogue[T]) store(out []T, acc *[Lanes]T, p, i int) {
 }
 
 func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span) {
-	for i := range m {
-		lo, hi := spanOf(spans, i, k)
-		if hi <= lo {
-			continue
+	eachSpan(spans, m, k, func(i, j, lo, hi int) {
+		if hi <= lo || np == 0 {
+			return
 		}
 		lo &^= 15
 		hi = min((hi+15)&^15, ld, ldx)
-		row := w[i*ld+lo : i*ld+hi]
-		for p := range np {
-			g := dy[p*dyp+i*Lanes:][:Lanes]
-			for e := 0; e < Lanes; e += 4 {
-				x := xt[p*xtp+e*ldx+lo:]
-				x0, x1, x2, x3 := x[:len(row)], x[ldx:][:len(row)], x[2*ldx:][:len(row)], x[3*ldx:][:len(row)]
-				g0, g1, g2, g3 := g[e], g[e+1], g[e+2], g[e+3]
-				for q, v := range row {
-					row[q] = v + (g0*x0[q] + g1*x1[q]) + (g2*x2[q] + g3*x3[q])
-				}
+		for ; i < j; i++ {
+			gradRow(w[i*ld+lo:i*ld+hi], dy[i*Lanes:], dyp, xt[lo:], ldx, xtp, np)
+		}
+	})
+}
+
+// gradRow adds the gradient of the weights of one output unit.
+func gradRow[T Float](row, dy []T, dyp int, xt []T, ldx, xtp, np int) {
+	for p := range np {
+		g := dy[p*dyp:][:Lanes]
+		for e := 0; e < Lanes; e += 4 {
+			x := xt[p*xtp+e*ldx:]
+			x0, x1, x2, x3 := x[:len(row)], x[ldx:][:len(row)], x[2*ldx:][:len(row)], x[3*ldx:][:len(row)]
+			g0, g1, g2, g3 := g[e], g[e+1], g[e+2], g[e+3]
+			for q, v := range row {
+				row[q] = v + (g0*x0[q] + g1*x1[q]) + (g2*x2[q] + g3*x3[q])
 			}
 		}
 	}

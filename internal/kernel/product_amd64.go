@@ -68,13 +68,15 @@ func needSpans(spans []Span, m, k int) {
 	if spans == nil {
 		return
 	}
-	if len(spans) < (m+Block-1)/Block {
-		panic("kernel: too few spans")
-	}
-	for _, s := range spans[:(m+Block-1)/Block] {
-		if s.Lo < 0 || s.Hi < s.Lo || int(s.Hi) > k {
+	rows := 0
+	for _, s := range spans {
+		if s.Lo < 0 || s.Hi < s.Lo || int(s.Hi) > k || s.Rows < 1 {
 			panic("kernel: span out of range")
 		}
+		rows += int(s.Rows)
+	}
+	if rows != m {
+		panic("kernel: spans of another number of rows")
 	}
 }
 
@@ -161,7 +163,11 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 			rows = ((m-1)/((m+rows-1)/rows) + Block) &^ (Block - 1) // of equal size
 		}
 	}
-	for i := 0; i < m; i += rows {
+	for i, next := 0, 0; i < m; i = next {
+		first := spans
+		if next = min(i+rows, m); spans != nil && rows < m {
+			next, spans = cutSpans(spans, i, rows)
+		}
 		for q := 0; q == 0 || q < k; q += depth {
 			flags, last := 0, q+depth >= k
 			if e.Add || q > 0 {
@@ -172,7 +178,7 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 			}
 			for p := range np {
 				t := mulTask{a: unsafe.Add(f.a, 4*(i*f.rs+q*f.cs)), b: unsafe.Add(f.b, 4*(p*f.bp+q*Lanes)), c: at(c, p*cp+i*Lanes),
-					rs: 4 * f.rs, cs: 4 * f.cs, k: min(depth, k-q), m: min(rows, m-i), flags: flags}
+					rs: 4 * f.rs, cs: 4 * f.cs, k: min(depth, k-q), m: next - i, flags: flags}
 				if e.Bias != nil && q == 0 {
 					t.bias = at(e.Bias, i)
 				}
@@ -180,7 +186,7 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 					t.gate = at(e.Gate, p*e.GateStride+i*Lanes)
 				}
 				if spans != nil {
-					t.spans = unsafe.Pointer(&spans[i/Block])
+					t.spans = unsafe.Pointer(unsafe.SliceData(first))
 				}
 				task := (*byte)(unsafe.Pointer(&t))
 				switch half := e.Half && p == np-1; {
@@ -202,6 +208,16 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 	}
 }
 
+// cutSpans passes over the spans of about rows rows from i on, and returns the row behind them and the spans that are left.
+func cutSpans(spans []Span, i, rows int) (next int, left []Span) {
+	next = i
+	for len(spans) > 0 && (next == i || next+int(spans[0].Rows) <= i+rows) {
+		next += int(spans[0].Rows)
+		spans = spans[1:]
+	}
+	return next, spans
+}
+
 func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, k, np int, spans []Span) {
 	if m <= 0 || np <= 0 {
 		return
@@ -220,16 +236,16 @@ func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx
 			s.gradColumns(&t, w, ld, dy, xt, lo, hi, 0, m, np)
 			continue
 		}
-		// runs of blocks that use the same columns of these
-		for i := 0; i < m; {
-			from, to := columns(spans[i/Block], lo, hi)
-			j := i + Block
-			for ; j < m; j += Block {
-				if f, g := columns(spans[j/Block], lo, hi); f != from || g != to {
+		// runs of spans that use the same columns of these
+		for i, q := 0, 0; q < len(spans); {
+			from, to := columns(spans[q], lo, hi)
+			j := i
+			for ; q < len(spans); q++ {
+				if f, g := columns(spans[q], lo, hi); f != from || g != to {
 					break
 				}
+				j += int(spans[q].Rows)
 			}
-			j = min(j, m)
 			s.gradColumns(&t, w, ld, dy, xt, from, to, i, j, np)
 			i = j
 		}
@@ -247,7 +263,7 @@ func columns(s Span, lo, hi int) (int, int) {
 
 // gradColumns adds the gradient of the columns [lo,hi), 16 or 32 of them, in the rows [i,j).
 func (s isa) gradColumns(t *gradTask, w []float32, ld int, dy, xt []float32, lo, hi, i, j, np int) {
-	if hi <= lo {
+	if hi <= lo || j <= i {
 		return
 	}
 	t.w, t.dy, t.xt, t.np, t.m = at(w, i*ld+lo), at(dy, i*Lanes), at(xt, lo), np, j-i

@@ -97,13 +97,14 @@ func eachSet(t *testing.T, f func(t *testing.T, set *Set[float32])) {
 }
 
 func someSpans(r *rand.Rand, m, k int) []Span {
-	s := make([]Span, (m+Block-1)/Block)
-	for i := range s {
-		lo := r.IntN(k + 1)
-		s[i] = Span{int32(lo), int32(lo + r.IntN(k-lo+1))}
+	s := []Span{}
+	for i := 0; i < m; {
+		lo, rows := r.IntN(k+1), min(1+r.IntN(24), m-i)
+		s = append(s, Span{int32(lo), int32(lo + r.IntN(k-lo+1)), int32(rows)})
 		if r.IntN(3) == 0 {
-			s[i].Lo = 0
+			s[len(s)-1].Lo = 0
 		}
+		i += rows
 	}
 	return s
 }
@@ -186,6 +187,10 @@ func TestMulInBlocks(t *testing.T) {
 			if variant%2 == 1 {
 				rs, cs = 1, m
 			}
+			var spans []Span
+			if variant%4 > 1 {
+				spans = someSpans(r, m, k)
+			}
 			e, _, with := someEpilogue(r, bias, gate, gp)
 			want := slices.Clone(c.s)
 			for p := range np {
@@ -194,12 +199,12 @@ func TestMulInBlocks(t *testing.T) {
 				if e.Gate != nil {
 					one.Gate = e.Gate[p*gp:]
 				}
-				set.Mul(want[p*cp:], cp, a.s, rs, cs, b.s[p*bp:], bp, m, k, 1, nil, one)
+				set.Mul(want[p*cp:], cp, a.s, rs, cs, b.s[p*bp:], bp, m, k, 1, spans, one)
 			}
-			set.Mul(c.s, cp, a.s, rs, cs, b.s, bp, m, k, np, nil, e)
+			set.Mul(c.s, cp, a.s, rs, cs, b.s, bp, m, k, np, spans, e)
 			for i, v := range c.s {
 				if math.Float32bits(v) != math.Float32bits(want[i]) {
-					t.Fatalf("%s, transposed %v,%s: number %d is %v, %v panel by panel", set.Name, variant%2 == 1, with, i, v, want[i])
+					t.Fatalf("%s, transposed %v, spans %v,%s: number %d is %v, %v panel by panel", set.Name, variant%2 == 1, spans, with, i, v, want[i])
 				}
 			}
 		}
@@ -226,7 +231,7 @@ func TestMulLeavesOutSpans(t *testing.T) {
 			b[4*Lanes+l] = float32(l)
 		}
 		c := make([]float32, 16*Lanes)
-		set.Mul(c, 16*Lanes, a, 16, 1, b, 16*Lanes, 16, 16, 1, []Span{{4, 4}, {4, 5}}, Epilogue[float32]{})
+		set.Mul(c, 16*Lanes, a, 16, 1, b, 16*Lanes, 16, 16, 1, []Span{{4, 4, 8}, {4, 5, 8}}, Epilogue[float32]{})
 		for i, v := range c {
 			want := float32(0)
 			if i >= 8*Lanes {

@@ -33,7 +33,7 @@ type maskedLayer struct {
 	first     []int // first output unit of degree >= g, g = 0..Groups
 	use       []int // inputs that units of degree g use: [0, use[g])
 	spans     []kernel.Span
-	backSpans []kernel.Span // for each block of inputs, the outputs that use it
+	backSpans []kernel.Span // for inputs, the outputs that use them
 }
 
 // MADESettings describe a conditioner.
@@ -146,18 +146,42 @@ func newMaskedLayer[T kernel.Float](ps *ad.Params[T], name string, in, out []int
 		}
 		l.use = append(l.use, k)
 	}
-	for b := 0; b < l.out; b += kernel.Block {
-		last := out[min(b+kernel.Block, l.out)-1]
-		l.spans = append(l.spans, kernel.Span{Hi: int32(l.use[last])})
-	}
-	for b := 0; b < l.in; b += kernel.Block {
-		lo := 0
-		for lo < l.out && out[lo] < in[b] {
-			lo++
-		}
-		l.backSpans = append(l.backSpans, kernel.Span{Lo: int32(lo), Hi: int32(l.out)})
-	}
+	l.spans = runs(l.out, func(i int) (lo, hi int) { return 0, l.use[out[i]] })
+	l.backSpans = runs(l.in, func(j int) (lo, hi int) { return l.first[in[j]], l.out })
 	return l
+}
+
+// tileCost is how many multiply-adds of a vector, of which a row of a panel has two, could be done while another tile of rows is begun.
+const tileCost = 32
+
+// runs puts n units, of which each uses a range of the summed index, into runs that share one: those of the same range, and others where what
+// they would multiply with zeros costs less than the tiles that are saved.
+func runs(n int, uses func(i int) (lo, hi int)) []kernel.Span {
+	tiles := func(rows int32) int32 { return (rows + kernel.Block - 1) / kernel.Block }
+	var spans []kernel.Span
+	for i := range n {
+		lo, hi := uses(i)
+		next := kernel.Span{Lo: int32(lo), Hi: int32(hi), Rows: 1}
+		if k := len(spans) - 1; k >= 0 && spans[k].Lo == next.Lo && spans[k].Hi == next.Hi {
+			spans[k].Rows++
+		} else {
+			spans = append(spans, next)
+		}
+	}
+	merged := spans[:0]
+	for _, s := range spans {
+		if k := len(merged) - 1; k >= 0 {
+			last := merged[k]
+			both := kernel.Span{Lo: min(last.Lo, s.Lo), Hi: max(last.Hi, s.Hi), Rows: last.Rows + s.Rows}
+			work := func(s kernel.Span) int32 { return 2*s.Rows*(s.Hi-s.Lo) + tileCost*tiles(s.Rows) }
+			if work(both) <= work(last)+work(s) {
+				merged[k] = both
+				continue
+			}
+		}
+		merged = append(merged, s)
+	}
+	return merged
 }
 
 // Import replaces the parameters by those of a dense network whose hidden units stand in another order. Unit i of hidden layer l is unit

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
+internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -50,6 +50,37 @@ def oneflow(a):
     if not os.path.exists(sim):
         run(a.bin, "samples", "oneflow", "--out", d, "--events", "430000")
     return sim, dat, ["--set", f"inputs.simulation=[{sim}]", "--set", f"inputs.data=[{dat}]"]
+
+
+def judge_toy(a, morphed, dat, *extra):
+    return run(sys.executable, os.path.join(a.shared, "tools", "judge_flat.py"), morphed, dat, "--features", "v1A,v2A,v1B,v2B", "--conditions", "pt,eta,noise", *extra)[0]
+
+
+def fresh(a):
+    """the models of the toy on samples that they have not seen: the judge, and the targets of morph validate on as many events as are held out"""
+    samples, seeds = [11, 12, 13, 14], list(map(int, a.seeds.split(",")))
+    out = ["", "## The toy on fresh samples", "", f"The models of seeds {', '.join(map(str, seeds))}, trained on the sample of the table on top, on samples of their own seeds (`samples oneflow --seed S`), 430 k events a side, of which judge and `morph validate` take 129 k.", "",
+           "| sample | model | before | after, judge's weights | conditions alone | after, own weights | conditions alone, own weights | floor | targets | missed |", "|---|---|---|---|---|---|---|---|---|---|"]
+    f, total = lambda v: "%.4f ± %.4f" % v, {"judge": [], "own": []}
+    for s in samples:
+        d = os.path.join(a.work, f"oneflow-{s}-fresh")
+        sim, dat = (os.path.join(d, f"oneflow-{k}.root") for k in ("simulation", "data"))
+        if not os.path.exists(sim):
+            run(a.bin, "samples", "oneflow", "--out", d, "--events", "430000", "--seed", str(s))
+        for m in seeds:
+            model, folder = os.path.join(a.work, f"oneflow-{m}", "model.hmm"), os.path.join(d, str(m))
+            os.makedirs(folder, exist_ok=True)
+            morphed = os.path.join(folder, "morphed.root")
+            run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", sim)
+            j, own = judged(judge_toy(a, morphed, dat)), judged(judge_toy(a, morphed, dat, "--weight", "morph_weight"))
+            r, verdict = report(a, model, folder, "--simulation", sim, "--data", dat)
+            missed = ", ".join(f"{k[0]} {k[1]} of {k[2]} ({q['after']:.3g} of {q['target']:.3g})" for k, q in r.items() if q["pass"] is False)
+            out.append(f"| {s} | {m} | {f(j['before'])} | {f(j['after'])} | {f(j['conditions alone'])} | {f(own['after'])} | {f(own['conditions alone'])} | {f(j['floor'])} | {verdict['pass']} of {verdict['pass'] + verdict['fail']} | {missed or '-'} |")
+            print(out[-1], flush=True)
+            total["judge"].append(j["after"][0])
+            total["own"].append(own["after"][0])
+    mean = lambda v: sum(v) / len(v)
+    return out + [f"| **mean** | | | **{mean(total['judge']):.4f}** | | **{mean(total['own']):.4f}** | | | | |"]
 
 
 def methods(a):
@@ -204,7 +235,7 @@ def photons(a):
     return rows
 
 
-SECTIONS = {"trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
+SECTIONS = {"fresh": fresh, "trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
 
 
 def measure(task, seed, a):
@@ -220,8 +251,7 @@ def measure(task, seed, a):
     out = os.path.join(folder, "morphed.root")
     run(a.bin, "morph", "apply", "-m", model, "-o", out, "--force", sim)
     if task == "oneflow":
-        text, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_flat.py"), out, dat, "--features", "v1A,v2A,v1B,v2B", "--conditions", "pt,eta,noise")
-        own, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_flat.py"), out, dat, "--features", "v1A,v2A,v1B,v2B", "--conditions", "pt,eta,noise", "--weight", "morph_weight")
+        text, own = judge_toy(a, out, dat), judge_toy(a, out, dat, "--weight", "morph_weight")
     else:
         text, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_diphoton.py"), out, dat, "--task", task.upper())
         own, _ = run(sys.executable, os.path.join(a.shared, "tools", "judge_diphoton.py"), out, dat, "--task", task.upper(), "--weight", "morph_weight")
@@ -252,7 +282,7 @@ def table(rows, sections):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2,trees,photons,methods,diphoton,sweep,hdna")
+    p.add_argument("--tasks", default="oneflow,r1,r2,fresh,trees,photons,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")

@@ -18,6 +18,9 @@ const (
 	gradNP, gradM, gradCursors, gradWeights, gradDY = 56, 64, 72, 72, 80
 )
 
+// Offsets in Span.
+const spanLo, spanHi, spanRows, spanBytes = 0, 4, 8, 12
+
 // cursors copies the first n pointers of a task to the fields that move.
 func cursors(t gp, to, n int) {
 	x := GP64()
@@ -140,7 +143,7 @@ func (m *machine) accumulators(rows, vectors int) [][]vector {
 	return acc
 }
 
-// product emits the matrix product of one panel: c = epilogue(a·b) for all m rows, a block of 8 rows (or, without spans, all of them)
+// product emits the matrix product of one panel: c = epilogue(a·b) for all m rows, those of a span (or, without spans, all of them)
 // at a time, in register tiles over its 32 lanes, or over the first 16, where the others become 0.
 func (m *machine) product(lanes int) {
 	m.text(map[int]string{32: "mul", 16: "mulHalf"}[lanes], "func(task *byte)")
@@ -168,10 +171,7 @@ func (m *machine) products(lanes int, in inner) {
 	MOVQ(at(t, mulSpans), spans)
 	TESTQ(spans, spans)
 	JZ(LabelRef("tile"))
-	eight := GP64()
-	MOVQ(U32(8), eight)
-	CMPQ(rows, eight)
-	CMOVQGT(eight, rows)
+	MOVLQSX(at(spans, spanRows), rows)
 	Label("tile")
 	m.split(rows, tiles, vectors)
 	for _, n := range slices.Backward(tiles) {
@@ -182,7 +182,7 @@ func (m *machine) products(lanes int, in inner) {
 	MOVQ(at(t, mulSpans), spans)
 	TESTQ(spans, spans)
 	JZ(LabelRef("done"))
-	ADDQ(Imm(8), at(t, mulSpans))
+	ADDQ(Imm(spanBytes), at(t, mulSpans))
 	CMPQ(at(t, mulM), Imm(0))
 	JG(LabelRef("block"))
 	Label("done")
@@ -202,8 +202,8 @@ func (m *machine) mulTile(t, rows gp, n, nv int, in inner) {
 	TESTQ(spans, spans)
 	JZ(LabelRef(ready))
 	lo := GP64()
-	MOVLQSX(at(spans, 0), lo)
-	MOVLQSX(at(spans, 4), k)
+	MOVLQSX(at(spans, spanLo), lo)
+	MOVLQSX(at(spans, spanHi), k)
 	SUBQ(lo, k)
 	skip := GP64()
 	MOVQ(lo, skip)
