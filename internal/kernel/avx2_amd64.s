@@ -4212,7 +4212,7 @@ out143:
 	RET
 
 // func adamAVX2(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	MOVQ n+0(FP), AX
 	MOVQ w+8(FP), CX
@@ -4227,134 +4227,150 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-64
 	JL   rest145
 
 whole144:
-	VXORPS Y0, Y0, Y0
-	MOVQ   DI, R11
-	MOVQ   R8, R12
-	TESTQ  R12, R12
-	JLE    out149
-
-loop148:
-	MOVQ   (R11), R13
-	VADDPS (R13)(R10*1), Y0, Y0
-	ADDQ   $0x18, R11
-	DECQ   R12
-	JNZ    loop148
-
-out149:
+	VBROADCASTSS 28(R9), Y0
 	VBROADCASTSS 24(R9), Y1
-	VBROADCASTSS 28(R9), Y2
-	VMULPS       Y2, Y0, Y0
 	TESTQ        SI, SI
-	JZ           unmasked150
+	JZ           unmasked148
 	VMOVUPS      (SI)(R10*1), Y2
+	VPTEST       Y2, Y2
+	JZ           frozen149
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked150:
-	VMOVUPS      (DX)(R10*1), Y2
+unmasked148:
+	VXORPS Y2, Y2, Y2
+	MOVQ   DI, R11
+	MOVQ   R8, R12
+	TESTQ  R12, R12
+	JLE    out151
+
+loop150:
+	MOVQ       (R11), R13
+	PREFETCHT0 1024(R13)(R10*1)
+	VADDPS     (R13)(R10*1), Y2, Y2
+	ADDQ       $0x18, R11
+	DECQ       R12
+	JNZ        loop150
+
+out151:
+	VMULPS       Y0, Y2, Y2
+	PREFETCHT0   1024(CX)(R10*1)
+	PREFETCHT0   1024(DX)(R10*1)
+	PREFETCHT0   1024(BX)(R10*1)
+	VMOVUPS      (DX)(R10*1), Y0
 	VBROADCASTSS 4(R9), Y3
-	VMULPS       Y3, Y2, Y2
+	VMULPS       Y3, Y0, Y0
 	VBROADCASTSS 8(R9), Y3
-	VFMADD231PS  Y3, Y0, Y2
-	VMOVUPS      Y2, (DX)(R10*1)
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      Y0, (DX)(R10*1)
 	VMOVUPS      (BX)(R10*1), Y3
 	VBROADCASTSS 12(R9), Y4
 	VMULPS       Y4, Y3, Y3
-	VMULPS       Y0, Y0, Y0
+	VMULPS       Y2, Y2, Y2
 	VBROADCASTSS 16(R9), Y4
-	VFMADD231PS  Y4, Y0, Y3
+	VFMADD231PS  Y4, Y2, Y3
 	VMOVUPS      Y3, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Y0
-	VMULPS       Y0, Y3, Y3
+	VBROADCASTSS 36(R9), Y2
+	VMULPS       Y2, Y3, Y3
 	VSQRTPS      Y3, Y3
-	VBROADCASTSS 20(R9), Y0
-	VADDPS       Y0, Y3, Y3
-	VBROADCASTSS 32(R9), Y0
-	VMULPS       Y0, Y2, Y2
-	VDIVPS       Y3, Y2, Y2
-	VMOVUPS      (CX)(R10*1), Y0
-	VFMADD231PS  Y1, Y0, Y2
+	VBROADCASTSS 20(R9), Y2
+	VADDPS       Y2, Y3, Y3
+	VBROADCASTSS 32(R9), Y2
+	VMULPS       Y2, Y0, Y0
+	VDIVPS       Y3, Y0, Y0
+	VMOVUPS      (CX)(R10*1), Y2
+	VFMADD231PS  Y1, Y2, Y0
 	VBROADCASTSS (R9), Y1
-	VFNMADD231PS Y1, Y2, Y0
-	VMOVUPS      Y0, (CX)(R10*1)
-	ADDQ         $0x20, R10
-	SUBQ         $0x08, AX
-	CMPQ         AX, $0x08
-	JGE          whole144
+	VFNMADD231PS Y1, Y0, Y2
+	VMOVUPS      Y2, (CX)(R10*1)
+
+frozen149:
+	ADDQ $0x20, R10
+	SUBQ $0x08, AX
+	CMPQ AX, $0x08
+	JGE  whole144
 
 rest145:
-	TESTQ   AX, AX
-	JLE     end147
-	MOVQ    AX, R11
-	MOVQ    $0x00000008, R12
-	CMPQ    R11, R12
-	CMOVQGT R12, R11
-	LEAQ    firstLanesAVX2<>+32(SB), R12
-	SHLQ    $0x02, R11
-	SUBQ    R11, R12
-	SHRQ    $0x02, R11
-	VMOVUPS (R12), Y0
-	VXORPS  Y1, Y1, Y1
-	MOVQ    DI, R12
-	MOVQ    R8, R13
-	TESTQ   R13, R13
-	JLE     out152
-
-loop151:
-	MOVQ       (R12), R14
-	VMASKMOVPS (R14)(R10*1), Y0, Y2
-	VADDPS     Y2, Y1, Y1
-	ADDQ       $0x18, R12
-	DECQ       R13
-	JNZ        loop151
-
-out152:
+	TESTQ        AX, AX
+	JLE          end147
+	MOVQ         AX, R11
+	MOVQ         $0x00000008, R12
+	CMPQ         R11, R12
+	CMOVQGT      R12, R11
+	LEAQ         firstLanesAVX2<>+32(SB), R12
+	SHLQ         $0x02, R11
+	SUBQ         R11, R12
+	SHRQ         $0x02, R11
+	VMOVUPS      (R12), Y0
+	VBROADCASTSS 28(R9), Y1
 	VBROADCASTSS 24(R9), Y2
-	VBROADCASTSS 28(R9), Y3
-	VMULPS       Y3, Y1, Y1
 	TESTQ        SI, SI
-	JZ           unmasked153
+	JZ           unmasked152
 	VMASKMOVPS   (SI)(R10*1), Y0, Y3
+	VPTEST       Y3, Y3
+	JZ           frozen153
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y3, Y2, Y2
 
-unmasked153:
-	VMASKMOVPS   (DX)(R10*1), Y0, Y3
+unmasked152:
+	VXORPS Y3, Y3, Y3
+	MOVQ   DI, R12
+	MOVQ   R8, R13
+	TESTQ  R13, R13
+	JLE    out155
+
+loop154:
+	MOVQ       (R12), R14
+	PREFETCHT0 1024(R14)(R10*1)
+	VMASKMOVPS (R14)(R10*1), Y0, Y4
+	VADDPS     Y4, Y3, Y3
+	ADDQ       $0x18, R12
+	DECQ       R13
+	JNZ        loop154
+
+out155:
+	VMULPS       Y1, Y3, Y3
+	PREFETCHT0   1024(CX)(R10*1)
+	PREFETCHT0   1024(DX)(R10*1)
+	PREFETCHT0   1024(BX)(R10*1)
+	VMASKMOVPS   (DX)(R10*1), Y0, Y1
 	VBROADCASTSS 4(R9), Y4
-	VMULPS       Y4, Y3, Y3
+	VMULPS       Y4, Y1, Y1
 	VBROADCASTSS 8(R9), Y4
-	VFMADD231PS  Y4, Y1, Y3
-	VMASKMOVPS   Y3, Y0, (DX)(R10*1)
+	VFMADD231PS  Y4, Y3, Y1
+	VMASKMOVPS   Y1, Y0, (DX)(R10*1)
 	VMASKMOVPS   (BX)(R10*1), Y0, Y4
 	VBROADCASTSS 12(R9), Y5
 	VMULPS       Y5, Y4, Y4
-	VMULPS       Y1, Y1, Y1
+	VMULPS       Y3, Y3, Y3
 	VBROADCASTSS 16(R9), Y5
-	VFMADD231PS  Y5, Y1, Y4
+	VFMADD231PS  Y5, Y3, Y4
 	VMASKMOVPS   Y4, Y0, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Y1
-	VMULPS       Y1, Y4, Y4
+	VBROADCASTSS 36(R9), Y3
+	VMULPS       Y3, Y4, Y4
 	VSQRTPS      Y4, Y4
-	VBROADCASTSS 20(R9), Y1
-	VADDPS       Y1, Y4, Y4
-	VBROADCASTSS 32(R9), Y1
-	VMULPS       Y1, Y3, Y3
-	VDIVPS       Y4, Y3, Y3
-	VMASKMOVPS   (CX)(R10*1), Y0, Y1
-	VFMADD231PS  Y2, Y1, Y3
+	VBROADCASTSS 20(R9), Y3
+	VADDPS       Y3, Y4, Y4
+	VBROADCASTSS 32(R9), Y3
+	VMULPS       Y3, Y1, Y1
+	VDIVPS       Y4, Y1, Y1
+	VMASKMOVPS   (CX)(R10*1), Y0, Y3
+	VFMADD231PS  Y2, Y3, Y1
 	VBROADCASTSS (R9), Y2
-	VFNMADD231PS Y2, Y3, Y1
-	VMASKMOVPS   Y1, Y0, (CX)(R10*1)
-	ADDQ         $0x20, R10
-	SUBQ         R11, AX
-	JMP          rest145
+	VFNMADD231PS Y2, Y1, Y3
+	VMASKMOVPS   Y3, Y0, (CX)(R10*1)
+
+frozen153:
+	ADDQ $0x20, R10
+	SUBQ R11, AX
+	JMP  rest145
 
 end147:
 	VZEROUPPER
 	RET
 
 // func sumSquaresAVX2(out *float64, n int, mask *float32, grads *byte, shards int)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	MOVQ   out+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -4365,81 +4381,96 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest155
+	JL     rest157
 
-whole154:
-	VXORPS Y2, Y2, Y2
+whole156:
+	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
+	TESTQ        DX, DX
+	JZ           unmasked160
+	VMOVUPS      (DX)(DI*1), Y2
+	VPTEST       Y2, Y2
+	JZ           frozen161
+	VMOVAPS      Y2, Y2
+
+unmasked160:
+	VXORPS Y3, Y3, Y3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out159
+	JLE    out163
 
-loop158:
-	MOVQ   (R8), R10
-	VADDPS (R10)(DI*1), Y2, Y2
-	ADDQ   $0x18, R8
-	DECQ   R9
-	JNZ    loop158
+loop162:
+	MOVQ       (R8), R10
+	PREFETCHT0 1024(R10)(DI*1)
+	VADDPS     (R10)(DI*1), Y3, Y3
+	ADDQ       $0x18, R8
+	DECQ       R9
+	JNZ        loop162
 
-out159:
-	TESTQ  DX, DX
-	JZ     unmasked160
-	VMULPS (DX)(DI*1), Y2, Y2
-
-unmasked160:
-	VEXTRACTF128 $0x01, Y2, X3
-	VCVTPS2PD    X2, Y2
-	VCVTPS2PD    X3, Y3
-	VFMADD231PD  Y2, Y2, Y0
-	VFMADD231PD  Y3, Y3, Y1
-	ADDQ         $0x20, DI
-	SUBQ         $0x08, CX
-	CMPQ         CX, $0x08
-	JGE          whole154
-
-rest155:
-	TESTQ   CX, CX
-	JLE     end157
-	MOVQ    CX, R8
-	MOVQ    $0x00000008, R9
-	CMPQ    R8, R9
-	CMOVQGT R9, R8
-	LEAQ    firstLanesAVX2<>+32(SB), R9
-	SHLQ    $0x02, R8
-	SUBQ    R8, R9
-	SHRQ    $0x02, R8
-	VMOVUPS (R9), Y2
-	VXORPS  Y3, Y3, Y3
-	MOVQ    BX, R9
-	MOVQ    SI, R10
-	TESTQ   R10, R10
-	JLE     out162
-
-loop161:
-	MOVQ       (R9), R11
-	VMASKMOVPS (R11)(DI*1), Y2, Y4
-	VADDPS     Y4, Y3, Y3
-	ADDQ       $0x18, R9
-	DECQ       R10
-	JNZ        loop161
-
-out162:
-	TESTQ      DX, DX
-	JZ         unmasked163
-	VMASKMOVPS (DX)(DI*1), Y2, Y2
-	VMULPS     Y2, Y3, Y3
-
-unmasked163:
+out163:
+	VMULPS       Y2, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
 	VCVTPS2PD    X2, Y2
 	VFMADD231PD  Y3, Y3, Y0
 	VFMADD231PD  Y2, Y2, Y1
-	ADDQ         $0x20, DI
-	SUBQ         R8, CX
-	JMP          rest155
 
-end157:
+frozen161:
+	ADDQ $0x20, DI
+	SUBQ $0x08, CX
+	CMPQ CX, $0x08
+	JGE  whole156
+
+rest157:
+	TESTQ        CX, CX
+	JLE          end159
+	MOVQ         CX, R8
+	MOVQ         $0x00000008, R9
+	CMPQ         R8, R9
+	CMOVQGT      R9, R8
+	LEAQ         firstLanesAVX2<>+32(SB), R9
+	SHLQ         $0x02, R8
+	SUBQ         R8, R9
+	SHRQ         $0x02, R8
+	VMOVUPS      (R9), Y2
+	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
+	TESTQ        DX, DX
+	JZ           unmasked164
+	VMASKMOVPS   (DX)(DI*1), Y2, Y3
+	VPTEST       Y3, Y3
+	JZ           frozen165
+	VMOVAPS      Y3, Y3
+
+unmasked164:
+	VXORPS Y4, Y4, Y4
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	TESTQ  R10, R10
+	JLE    out167
+
+loop166:
+	MOVQ       (R9), R11
+	PREFETCHT0 1024(R11)(DI*1)
+	VMASKMOVPS (R11)(DI*1), Y2, Y5
+	VADDPS     Y5, Y4, Y4
+	ADDQ       $0x18, R9
+	DECQ       R10
+	JNZ        loop166
+
+out167:
+	VMULPS       Y3, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X4, Y3
+	VCVTPS2PD    X2, Y2
+	VFMADD231PD  Y3, Y3, Y0
+	VFMADD231PD  Y2, Y2, Y1
+
+frozen165:
+	ADDQ $0x20, DI
+	SUBQ R8, CX
+	JMP  rest157
+
+end159:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -4456,7 +4487,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none164
+	JLE  none168
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5140,7 +5171,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none164:
+none168:
 	VZEROUPPER
 	RET
 
@@ -5294,7 +5325,7 @@ TEXT ·spline8EvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none165
+	JLE  none169
 
 feature:
 	MOVQ $0x00000004, R8
@@ -5857,7 +5888,7 @@ vector:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep166
+	JE           saveStep170
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -5896,7 +5927,7 @@ vector:
 	VADDPS       (DI), Y3, Y3
 	VMOVUPS      Y3, (DI)
 
-saveStep166:
+saveStep170:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -5908,7 +5939,7 @@ saveStep166:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none165:
+none169:
 	VZEROUPPER
 	RET
 
@@ -5923,7 +5954,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none167
+	JLE  none171
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6221,7 +6252,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none167:
+none171:
 	VZEROUPPER
 	RET
 
@@ -6255,7 +6286,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none168
+	JLE  none172
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6818,7 +6849,7 @@ vector:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (BX)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep169
+	JE           saveStep173
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -6874,7 +6905,7 @@ vector:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DI)
 
-saveStep169:
+saveStep173:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6886,7 +6917,7 @@ saveStep169:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none168:
+none172:
 	VZEROUPPER
 	RET
 
@@ -6902,7 +6933,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none170
+	JLE  none174
 
 feature:
 	MOVQ $0x00000004, R10
@@ -6920,9 +6951,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out172
+	JLE          out176
 
-loop171:
+loop175:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6953,9 +6984,9 @@ loop171:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop171
+	JNZ          loop175
 
-out172:
+out176:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -6975,9 +7006,9 @@ out172:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out174
+	JLE          out178
 
-loop173:
+loop177:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -6988,9 +7019,9 @@ loop173:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop173
+	JNZ       loop177
 
-out174:
+out178:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -7018,9 +7049,9 @@ out174:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out176
+	JLE          out180
 
-loop175:
+loop179:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -7052,9 +7083,9 @@ loop175:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop175
+	JNZ          loop179
 
-out176:
+out180:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -7070,9 +7101,9 @@ out176:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out178
+	JLE          out182
 
-loop177:
+loop181:
 	VMOVUPS   (R12), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7082,9 +7113,9 @@ loop177:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop177
+	JNZ       loop181
 
-out178:
+out182:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7225,7 +7256,7 @@ out178:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none170:
+none174:
 	VZEROUPPER
 	RET
 
@@ -7240,7 +7271,7 @@ TEXT ·splineEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none179
+	JLE  none183
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7253,9 +7284,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out181
+	JLE          out185
 
-loop180:
+loop184:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7282,9 +7313,9 @@ loop180:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop180
+	JNZ          loop184
 
-out181:
+out185:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7304,9 +7335,9 @@ out181:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out183
+	JLE          out187
 
-loop182:
+loop186:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7317,9 +7348,9 @@ loop182:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop182
+	JNZ       loop186
 
-out183:
+out187:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -7337,9 +7368,9 @@ out183:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out185
+	JLE          out189
 
-loop184:
+loop188:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7367,9 +7398,9 @@ loop184:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop184
+	JNZ          loop188
 
-out185:
+out189:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -7381,9 +7412,9 @@ out185:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out187
+	JLE          out191
 
-loop186:
+loop190:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7393,9 +7424,9 @@ loop186:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop186
+	JNZ       loop190
 
-out187:
+out191:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7475,7 +7506,7 @@ out187:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep188
+	JE           saveStep192
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -7514,7 +7545,7 @@ out187:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep188:
+saveStep192:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -7526,7 +7557,7 @@ saveStep188:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none179:
+none183:
 	VZEROUPPER
 	RET
 
@@ -7542,7 +7573,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none189
+	JLE  none193
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7609,9 +7640,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out191
+	JLE          out195
 
-loop190:
+loop194:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -7621,9 +7652,9 @@ loop190:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop190
+	JNZ       loop194
 
-out191:
+out195:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -7701,9 +7732,9 @@ out191:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out193
+	JLE          out197
 
-loop192:
+loop196:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -7716,9 +7747,9 @@ loop192:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop192
+	JNZ       loop196
 
-out193:
+out197:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7744,9 +7775,9 @@ out193:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out195
+	JLE          out199
 
-loop194:
+loop198:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -7759,9 +7790,9 @@ loop194:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop194
+	JNZ       loop198
 
-out195:
+out199:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -7775,7 +7806,7 @@ out195:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none189:
+none193:
 	VZEROUPPER
 	RET
 
@@ -7790,7 +7821,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none196
+	JLE  none200
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7806,9 +7837,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out198
+	JLE          out202
 
-loop197:
+loop201:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7835,9 +7866,9 @@ loop197:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop197
+	JNZ          loop201
 
-out198:
+out202:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7857,9 +7888,9 @@ out198:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out200
+	JLE          out204
 
-loop199:
+loop203:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7870,9 +7901,9 @@ loop199:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop199
+	JNZ       loop203
 
-out200:
+out204:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -7882,9 +7913,9 @@ out200:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out202
+	JLE          out206
 
-loop201:
+loop205:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7912,9 +7943,9 @@ loop201:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop201
+	JNZ          loop205
 
-out202:
+out206:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -7926,9 +7957,9 @@ out202:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out204
+	JLE          out208
 
-loop203:
+loop207:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7938,9 +7969,9 @@ loop203:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop203
+	JNZ       loop207
 
-out204:
+out208:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8025,7 +8056,7 @@ out204:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep205
+	JE           saveStep209
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -8081,7 +8112,7 @@ out204:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep205:
+saveStep209:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8093,7 +8124,7 @@ saveStep205:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none196:
+none200:
 	VZEROUPPER
 	RET
 
@@ -8109,7 +8140,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none206
+	JLE  none210
 
 feature:
 	MOVQ $0x00000004, R10
@@ -8127,9 +8158,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out208
+	JLE          out212
 
-loop207:
+loop211:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8160,9 +8191,9 @@ loop207:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop207
+	JNZ          loop211
 
-out208:
+out212:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8182,9 +8213,9 @@ out208:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out210
+	JLE          out214
 
-loop209:
+loop213:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8195,9 +8226,9 @@ loop209:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop209
+	JNZ       loop213
 
-out210:
+out214:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -8225,9 +8256,9 @@ out210:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out212
+	JLE          out216
 
-loop211:
+loop215:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -8259,9 +8290,9 @@ loop211:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop211
+	JNZ          loop215
 
-out212:
+out216:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -8276,9 +8307,9 @@ out212:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out214
+	JLE          out218
 
-loop213:
+loop217:
 	VMOVUPS   (R13), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8288,9 +8319,9 @@ loop213:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop213
+	JNZ       loop217
 
-out214:
+out218:
 	VMOVUPS      (R12), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8431,7 +8462,7 @@ out214:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none206:
+none210:
 	VZEROUPPER
 	RET
 
@@ -8446,7 +8477,7 @@ TEXT ·splineCircularEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none215
+	JLE  none219
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8459,9 +8490,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out217
+	JLE          out221
 
-loop216:
+loop220:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8488,9 +8519,9 @@ loop216:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop216
+	JNZ          loop220
 
-out217:
+out221:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8510,9 +8541,9 @@ out217:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out219
+	JLE          out223
 
-loop218:
+loop222:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8523,9 +8554,9 @@ loop218:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop218
+	JNZ       loop222
 
-out219:
+out223:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -8543,9 +8574,9 @@ out219:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out221
+	JLE          out225
 
-loop220:
+loop224:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -8573,9 +8604,9 @@ loop220:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop220
+	JNZ          loop224
 
-out221:
+out225:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -8586,9 +8617,9 @@ out221:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out223
+	JLE          out227
 
-loop222:
+loop226:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8598,9 +8629,9 @@ loop222:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop222
+	JNZ       loop226
 
-out223:
+out227:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8680,7 +8711,7 @@ out223:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep224
+	JE           saveStep228
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -8719,7 +8750,7 @@ out223:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep224:
+saveStep228:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8731,7 +8762,7 @@ saveStep224:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none215:
+none219:
 	VZEROUPPER
 	RET
 
@@ -8747,7 +8778,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none225
+	JLE  none229
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8816,9 +8847,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out227
+	JLE          out231
 
-loop226:
+loop230:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -8828,9 +8859,9 @@ loop226:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop226
+	JNZ     loop230
 
-out227:
+out231:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -8908,9 +8939,9 @@ out227:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out229
+	JLE          out233
 
-loop228:
+loop232:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -8923,9 +8954,9 @@ loop228:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop228
+	JNZ       loop232
 
-out229:
+out233:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -8951,9 +8982,9 @@ out229:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out231
+	JLE          out235
 
-loop230:
+loop234:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -8966,9 +8997,9 @@ loop230:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop230
+	JNZ       loop234
 
-out231:
+out235:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -8982,7 +9013,7 @@ out231:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none225:
+none229:
 	VZEROUPPER
 	RET
 
@@ -8997,7 +9028,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none232
+	JLE  none236
 
 feature:
 	MOVQ $0x00000004, R9
@@ -9013,9 +9044,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out234
+	JLE          out238
 
-loop233:
+loop237:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -9042,9 +9073,9 @@ loop233:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop233
+	JNZ          loop237
 
-out234:
+out238:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -9064,9 +9095,9 @@ out234:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out236
+	JLE          out240
 
-loop235:
+loop239:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -9077,9 +9108,9 @@ loop235:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop235
+	JNZ       loop239
 
-out236:
+out240:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -9089,9 +9120,9 @@ out236:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out238
+	JLE          out242
 
-loop237:
+loop241:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -9119,9 +9150,9 @@ loop237:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop237
+	JNZ          loop241
 
-out238:
+out242:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -9132,9 +9163,9 @@ out238:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out240
+	JLE          out244
 
-loop239:
+loop243:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -9144,9 +9175,9 @@ loop239:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop239
+	JNZ       loop243
 
-out240:
+out244:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -9231,7 +9262,7 @@ out240:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep241
+	JE           saveStep245
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -9287,7 +9318,7 @@ out240:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep241:
+saveStep245:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -9299,7 +9330,7 @@ saveStep241:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none232:
+none236:
 	VZEROUPPER
 	RET
 
@@ -9325,18 +9356,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out243
+	JLE    out247
 
-loop242:
+loop246:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop242
+	JNZ    loop246
 
-out243:
+out247:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -9352,9 +9383,9 @@ out243:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out245
+	JLE          out249
 
-loop244:
+loop248:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -9369,9 +9400,9 @@ loop244:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop244
+	JNZ         loop248
 
-out245:
+out249:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -9405,14 +9436,14 @@ out245:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain246
+	JZ           plain250
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out249
+	JLE          out253
 
-loop248:
+loop252:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -9442,18 +9473,18 @@ loop248:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop248
+	JNZ         loop252
 
-out249:
-	JMP out247
+out253:
+	JMP out251
 
-plain246:
+plain250:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out251
+	JLE   out255
 
-loop250:
+loop254:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -9473,10 +9504,10 @@ loop250:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop250
+	JNZ     loop254
 
+out255:
 out251:
-out247:
 	VZEROUPPER
 	RET
 
@@ -9500,13 +9531,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient254
+	JZ      noGradient258
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out256
+	JLE     out260
 
-loop255:
+loop259:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -9516,57 +9547,12 @@ loop255:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop255
-
-out256:
-noGradient254:
-	TESTQ R10, R10
-	JZ    plain252
-	XORQ  R12, R12
-	MOVQ  AX, R13
-	TESTQ R13, R13
-	JLE   out258
-
-loop257:
-	VMOVUPS     (SI)(R12*1), Y4
-	VMOVUPS     (DI)(R12*1), Y5
-	VSUBPS      Y0, Y5, Y5
-	VMULPS      Y1, Y5, Y5
-	VFMADD231PS (R10)(R12*1), Y4, Y4
-	VADDPS      Y4, Y2, Y2
-	VFMADD231PS Y4, Y5, Y3
-	ADDQ        $0x00000080, R12
-	DECQ        R13
-	JNZ         loop257
-
-out258:
-	MOVSS        inv+72(FP), X4
-	VBROADCASTSS X4, Y4
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y4, Y3, Y3
-	XORQ         R12, R12
-	MOVQ         AX, R13
-	TESTQ        R13, R13
-	JLE          out260
-
-loop259:
-	VMOVUPS      (SI)(R12*1), Y4
-	VMOVUPS      (DI)(R12*1), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMULPS       Y1, Y5, Y5
-	VFMADD231PS  (R10)(R12*1), Y4, Y4
-	VSUBPS       Y2, Y4, Y4
-	VFNMADD231PS Y3, Y5, Y4
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      Y4, (CX)(R12*1)
-	ADDQ         $0x00000080, R12
-	DECQ         R13
-	JNZ          loop259
+	JNZ     loop259
 
 out260:
-	JMP second253
-
-plain252:
+noGradient258:
+	TESTQ R10, R10
+	JZ    plain256
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
@@ -9577,6 +9563,7 @@ loop261:
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
 	VMULPS      Y1, Y5, Y5
+	VFMADD231PS (R10)(R12*1), Y4, Y4
 	VADDPS      Y4, Y2, Y2
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
@@ -9598,6 +9585,7 @@ loop263:
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMULPS       Y1, Y5, Y5
+	VFMADD231PS  (R10)(R12*1), Y4, Y4
 	VSUBPS       Y2, Y4, Y4
 	VFNMADD231PS Y3, Y5, Y4
 	VMULPS       Y1, Y4, Y4
@@ -9607,27 +9595,70 @@ loop263:
 	JNZ          loop263
 
 out264:
-second253:
+	JMP second257
+
+plain256:
+	XORQ  R12, R12
+	MOVQ  AX, R13
+	TESTQ R13, R13
+	JLE   out266
+
+loop265:
+	VMOVUPS     (SI)(R12*1), Y4
+	VMOVUPS     (DI)(R12*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VADDPS      Y4, Y2, Y2
+	VFMADD231PS Y4, Y5, Y3
+	ADDQ        $0x00000080, R12
+	DECQ        R13
+	JNZ         loop265
+
+out266:
+	MOVSS        inv+72(FP), X4
+	VBROADCASTSS X4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	XORQ         R12, R12
+	MOVQ         AX, R13
+	TESTQ        R13, R13
+	JLE          out268
+
+loop267:
+	VMOVUPS      (SI)(R12*1), Y4
+	VMOVUPS      (DI)(R12*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VSUBPS       Y2, Y4, Y4
+	VFNMADD231PS Y3, Y5, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (CX)(R12*1)
+	ADDQ         $0x00000080, R12
+	DECQ         R13
+	JNZ          loop267
+
+out268:
+second257:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil265
+	JZ    nil269
 	ADDQ  $0x20, DX
 
-nil265:
+nil269:
 	TESTQ BX, BX
-	JZ    nil266
+	JZ    nil270
 	ADDQ  $0x20, BX
 
-nil266:
+nil270:
 	TESTQ R10, R10
-	JZ    nil267
+	JZ    nil271
 	ADDQ  $0x20, R10
 
-nil267:
+nil271:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -9653,9 +9684,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out269
+	JLE          out273
 
-loop268:
+loop272:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -9666,9 +9697,9 @@ loop268:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop268
+	JNZ    loop272
 
-out269:
+out273:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -9676,9 +9707,9 @@ out269:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out271
+	JLE    out275
 
-loop270:
+loop274:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -9794,9 +9825,9 @@ loop270:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop270
+	JNZ          loop274
 
-out271:
+out275:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -9808,9 +9839,9 @@ out271:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out273
+	JLE          out277
 
-loop272:
+loop276:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -9821,25 +9852,25 @@ loop272:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop272
+	JNZ     loop276
 
-out273:
+out277:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out275
+	JLE    out279
 
-loop274:
+loop278:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop274
+	JNZ     loop278
 
-out275:
+out279:
 	VZEROUPPER
 	RET
 
@@ -9858,9 +9889,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out277
+	JLE    out281
 
-loop276:
+loop280:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -9872,17 +9903,17 @@ loop276:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop276
+	JNZ         loop280
 
-out277:
+out281:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out279
+	JLE          out283
 
-loop278:
+loop282:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -9907,9 +9938,9 @@ loop278:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop278
+	JNZ     loop282
 
-out279:
+out283:
 	VZEROUPPER
 	RET
 
@@ -9928,9 +9959,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points280:
+points284:
 	CMPQ   R8, $0x03
-	JL     points281
+	JL     points285
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -9938,9 +9969,9 @@ points280:
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out283
+	JLE    out287
 
-loop282:
+loop286:
 	VMOVUPS      (R10), Y3
 	VBROADCASTSS (R11), Y4
 	VSUBPS       Y4, Y3, Y4
@@ -9954,9 +9985,9 @@ loop282:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop282
+	JNZ          loop286
 
-out283:
+out287:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -9967,7 +9998,7 @@ out283:
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general284
+	JZ           general288
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y10
@@ -10019,9 +10050,9 @@ out283:
 	VANDPS       Y9, Y11, Y2
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out287
+	JLE          out291
 
-loop286:
+loop290:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10033,17 +10064,17 @@ loop286:
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 	CMPQ         R12, $0x04
-	JNE          once288
+	JNE          once292
 	VMULPS       Y0, Y0, Y0
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 
-once288:
+once292:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop286
+	JNZ  loop290
 
-out287:
+out291:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10051,13 +10082,13 @@ out287:
 	VFMADD231PS  Y1, Y9, Y6
 	VADDPS       Y2, Y7, Y7
 	VFMADD231PS  Y2, Y9, Y8
-	JMP          done285
+	JMP          done289
 
-general284:
+general288:
 	TESTQ R11, R11
-	JLE   out290
+	JLE   out294
 
-loop289:
+loop293:
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y10
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y10, Y11
@@ -10115,10 +10146,10 @@ loop289:
 	VFMADD231PS  Y10, Y9, Y8
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop289
+	JNZ          loop293
 
-out290:
-done285:
+out294:
+done289:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
@@ -10133,7 +10164,7 @@ done285:
 	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value291
+	JZ           value295
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10150,9 +10181,9 @@ done285:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out293
+	JLE          out297
 
-loop292:
+loop296:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
@@ -10169,29 +10200,29 @@ loop292:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop292
+	JNZ          loop296
 
-out293:
-value291:
+out297:
+value295:
 	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x03, R8
-	JMP  points280
+	JMP  points284
 
-points281:
-points294:
+points285:
+points298:
 	CMPQ   R8, $0x01
-	JL     points295
+	JL     points299
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out297
+	JLE    out301
 
-loop296:
+loop300:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -10199,16 +10230,16 @@ loop296:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop296
+	JNZ          loop300
 
-out297:
+out301:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general298
+	JZ           general302
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y3
@@ -10228,33 +10259,33 @@ out297:
 	VANDPS       Y3, Y5, Y0
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out301
+	JLE          out305
 
-loop300:
+loop304:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once302
+	JNE          once306
 	VMULPS       Y0, Y0, Y0
 
-once302:
+once306:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop300
+	JNZ  loop304
 
-out301:
+out305:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
-	JMP          done299
+	JMP          done303
 
-general298:
+general302:
 	TESTQ R11, R11
-	JLE   out304
+	JLE   out308
 
-loop303:
+loop307:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y4, Y5
@@ -10276,10 +10307,10 @@ loop303:
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop303
+	JNZ          loop307
 
-out304:
-done299:
+out308:
+done303:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -10288,7 +10319,7 @@ done299:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value305
+	JZ           value309
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10299,9 +10330,9 @@ done299:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out307
+	JLE          out311
 
-loop306:
+loop310:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -10312,23 +10343,23 @@ loop306:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop306
+	JNZ          loop310
 
-out307:
-value305:
+out311:
+value309:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points294
+	JMP  points298
 
-points295:
+points299:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip308
+	JZ    skip312
 	ADDQ  $0x20, CX
 
-skip308:
+skip312:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -10362,9 +10393,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out310
+	JLE    out314
 
-loop309:
+loop313:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -10378,9 +10409,9 @@ loop309:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop309
+	JNZ         loop313
 
-out310:
+out314:
 	VZEROUPPER
 	RET
 
@@ -10393,9 +10424,9 @@ TEXT ·roundPairsAVX2(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX2<>+0(SB), Y0
 	VBROADCASTSS c00000001AVX2<>+0(SB), Y1
 	TESTQ        DX, DX
-	JLE          out312
+	JLE          out316
 
-loop311:
+loop315:
 	VMOVUPS (CX), Y2
 	VPSRLD  $0x10, Y2, Y3
 	VANDPS  Y1, Y3, Y3
@@ -10455,9 +10486,9 @@ loop311:
 	ADDQ    $0x00000100, CX
 	ADDQ    $0x00000080, AX
 	DECQ    DX
-	JNZ     loop311
+	JNZ     loop315
 
-out312:
+out316:
 	VZEROUPPER
 	RET
 

@@ -6093,7 +6093,7 @@ out241:
 	RET
 
 // func adamAVX512(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	MOVQ n+0(FP), AX
 	MOVQ w+8(FP), CX
@@ -6108,132 +6108,150 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-64
 	JL   rest243
 
 whole242:
-	VXORPS Z0, Z0, Z0
+	VBROADCASTSS 28(R9), Z0
+	VBROADCASTSS 24(R9), Z1
+	TESTQ        SI, SI
+	JZ           unmasked246
+	VMOVUPS      (SI)(R10*1), Z2
+	VPTESTMD     Z2, Z2, K1
+	KORTESTW     K1, K1
+	JZ           frozen247
+	VMULPS       Z2, Z0, Z0
+	VMULPS       Z2, Z1, Z1
+
+unmasked246:
+	VXORPS Z2, Z2, Z2
 	MOVQ   DI, R11
 	MOVQ   R8, R12
 	TESTQ  R12, R12
-	JLE    out247
+	JLE    out249
 
-loop246:
-	MOVQ   (R11), R13
-	VADDPS (R13)(R10*1), Z0, Z0
-	ADDQ   $0x18, R11
-	DECQ   R12
-	JNZ    loop246
+loop248:
+	MOVQ       (R11), R13
+	PREFETCHT0 1024(R13)(R10*1)
+	VADDPS     (R13)(R10*1), Z2, Z2
+	ADDQ       $0x18, R11
+	DECQ       R12
+	JNZ        loop248
 
-out247:
-	VBROADCASTSS 24(R9), Z1
-	VBROADCASTSS 28(R9), Z2
-	VMULPS       Z2, Z0, Z0
-	TESTQ        SI, SI
-	JZ           unmasked248
-	VMOVUPS      (SI)(R10*1), Z2
-	VMULPS       Z2, Z0, Z0
-	VMULPS       Z2, Z1, Z1
-
-unmasked248:
-	VMOVUPS      (DX)(R10*1), Z2
+out249:
+	VMULPS       Z0, Z2, Z2
+	PREFETCHT0   1024(CX)(R10*1)
+	PREFETCHT0   1024(DX)(R10*1)
+	PREFETCHT0   1024(BX)(R10*1)
+	VMOVUPS      (DX)(R10*1), Z0
 	VBROADCASTSS 4(R9), Z3
-	VMULPS       Z3, Z2, Z2
+	VMULPS       Z3, Z0, Z0
 	VBROADCASTSS 8(R9), Z3
-	VFMADD231PS  Z3, Z0, Z2
-	VMOVUPS      Z2, (DX)(R10*1)
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      Z0, (DX)(R10*1)
 	VMOVUPS      (BX)(R10*1), Z3
 	VBROADCASTSS 12(R9), Z4
 	VMULPS       Z4, Z3, Z3
-	VMULPS       Z0, Z0, Z0
+	VMULPS       Z2, Z2, Z2
 	VBROADCASTSS 16(R9), Z4
-	VFMADD231PS  Z4, Z0, Z3
+	VFMADD231PS  Z4, Z2, Z3
 	VMOVUPS      Z3, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Z0
-	VMULPS       Z0, Z3, Z3
+	VBROADCASTSS 36(R9), Z2
+	VMULPS       Z2, Z3, Z3
 	VSQRTPS      Z3, Z3
-	VBROADCASTSS 20(R9), Z0
-	VADDPS       Z0, Z3, Z3
-	VBROADCASTSS 32(R9), Z0
-	VMULPS       Z0, Z2, Z2
-	VDIVPS       Z3, Z2, Z2
-	VMOVUPS      (CX)(R10*1), Z0
-	VFMADD231PS  Z1, Z0, Z2
+	VBROADCASTSS 20(R9), Z2
+	VADDPS       Z2, Z3, Z3
+	VBROADCASTSS 32(R9), Z2
+	VMULPS       Z2, Z0, Z0
+	VDIVPS       Z3, Z0, Z0
+	VMOVUPS      (CX)(R10*1), Z2
+	VFMADD231PS  Z1, Z2, Z0
 	VBROADCASTSS (R9), Z1
-	VFNMADD231PS Z1, Z2, Z0
-	VMOVUPS      Z0, (CX)(R10*1)
-	ADDQ         $0x40, R10
-	SUBQ         $0x10, AX
-	CMPQ         AX, $0x10
-	JGE          whole242
+	VFNMADD231PS Z1, Z0, Z2
+	VMOVUPS      Z2, (CX)(R10*1)
+
+frozen247:
+	ADDQ $0x40, R10
+	SUBQ $0x10, AX
+	CMPQ AX, $0x10
+	JGE  whole242
 
 rest243:
-	TESTQ   AX, AX
-	JLE     end245
-	MOVQ    AX, R11
-	MOVQ    $0x00000010, R12
-	CMPQ    R11, R12
-	CMOVQGT R12, R11
-	MOVL    $0x0000ffff, R12
-	BZHIL   R11, R12, R12
-	KMOVW   R12, K1
-	VXORPS  Z0, Z0, Z0
-	MOVQ    DI, R12
-	MOVQ    R8, R13
-	TESTQ   R13, R13
-	JLE     out250
-
-loop249:
-	MOVQ      (R12), R14
-	VMOVUPS.Z (R14)(R10*1), K1, Z1
-	VADDPS    Z1, Z0, Z0
-	ADDQ      $0x18, R12
-	DECQ      R13
-	JNZ       loop249
-
-out250:
+	TESTQ        AX, AX
+	JLE          end245
+	MOVQ         AX, R11
+	MOVQ         $0x00000010, R12
+	CMPQ         R11, R12
+	CMOVQGT      R12, R11
+	MOVL         $0x0000ffff, R12
+	BZHIL        R11, R12, R12
+	KMOVW        R12, K1
+	VBROADCASTSS 28(R9), Z0
 	VBROADCASTSS 24(R9), Z1
-	VBROADCASTSS 28(R9), Z2
-	VMULPS       Z2, Z0, Z0
 	TESTQ        SI, SI
-	JZ           unmasked251
+	JZ           unmasked250
 	VMOVUPS.Z    (SI)(R10*1), K1, Z2
+	VPTESTMD     Z2, Z2, K2
+	KORTESTW     K2, K2
+	JZ           frozen251
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked251:
-	VMOVUPS.Z    (DX)(R10*1), K1, Z2
+unmasked250:
+	VXORPS Z2, Z2, Z2
+	MOVQ   DI, R12
+	MOVQ   R8, R13
+	TESTQ  R13, R13
+	JLE    out253
+
+loop252:
+	MOVQ       (R12), R14
+	PREFETCHT0 1024(R14)(R10*1)
+	VMOVUPS.Z  (R14)(R10*1), K1, Z3
+	VADDPS     Z3, Z2, Z2
+	ADDQ       $0x18, R12
+	DECQ       R13
+	JNZ        loop252
+
+out253:
+	VMULPS       Z0, Z2, Z2
+	PREFETCHT0   1024(CX)(R10*1)
+	PREFETCHT0   1024(DX)(R10*1)
+	PREFETCHT0   1024(BX)(R10*1)
+	VMOVUPS.Z    (DX)(R10*1), K1, Z0
 	VBROADCASTSS 4(R9), Z3
-	VMULPS       Z3, Z2, Z2
+	VMULPS       Z3, Z0, Z0
 	VBROADCASTSS 8(R9), Z3
-	VFMADD231PS  Z3, Z0, Z2
-	VMOVUPS      Z2, K1, (DX)(R10*1)
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      Z0, K1, (DX)(R10*1)
 	VMOVUPS.Z    (BX)(R10*1), K1, Z3
 	VBROADCASTSS 12(R9), Z4
 	VMULPS       Z4, Z3, Z3
-	VMULPS       Z0, Z0, Z0
+	VMULPS       Z2, Z2, Z2
 	VBROADCASTSS 16(R9), Z4
-	VFMADD231PS  Z4, Z0, Z3
+	VFMADD231PS  Z4, Z2, Z3
 	VMOVUPS      Z3, K1, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Z0
-	VMULPS       Z0, Z3, Z3
+	VBROADCASTSS 36(R9), Z2
+	VMULPS       Z2, Z3, Z3
 	VSQRTPS      Z3, Z3
-	VBROADCASTSS 20(R9), Z0
-	VADDPS       Z0, Z3, Z3
-	VBROADCASTSS 32(R9), Z0
-	VMULPS       Z0, Z2, Z2
-	VDIVPS       Z3, Z2, Z2
-	VMOVUPS.Z    (CX)(R10*1), K1, Z0
-	VFMADD231PS  Z1, Z0, Z2
+	VBROADCASTSS 20(R9), Z2
+	VADDPS       Z2, Z3, Z3
+	VBROADCASTSS 32(R9), Z2
+	VMULPS       Z2, Z0, Z0
+	VDIVPS       Z3, Z0, Z0
+	VMOVUPS.Z    (CX)(R10*1), K1, Z2
+	VFMADD231PS  Z1, Z2, Z0
 	VBROADCASTSS (R9), Z1
-	VFNMADD231PS Z1, Z2, Z0
-	VMOVUPS      Z0, K1, (CX)(R10*1)
-	ADDQ         $0x40, R10
-	SUBQ         R11, AX
-	JMP          rest243
+	VFNMADD231PS Z1, Z0, Z2
+	VMOVUPS      Z2, K1, (CX)(R10*1)
+
+frozen251:
+	ADDQ $0x40, R10
+	SUBQ R11, AX
+	JMP  rest243
 
 end245:
 	VZEROUPPER
 	RET
 
 // func sumSquaresAVX512(out *float64, n int, mask *float32, grads *byte, shards int)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
 TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	MOVQ   out+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -6244,79 +6262,96 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest253
+	JL     rest255
 
-whole252:
-	VXORPS Z2, Z2, Z2
+whole254:
+	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
+	TESTQ        DX, DX
+	JZ           unmasked258
+	VMOVUPS      (DX)(DI*1), Z2
+	VPTESTMD     Z2, Z2, K1
+	KORTESTW     K1, K1
+	JZ           frozen259
+	VMOVAPS      Z2, Z2
+
+unmasked258:
+	VXORPS Z3, Z3, Z3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out257
+	JLE    out261
 
-loop256:
-	MOVQ   (R8), R10
-	VADDPS (R10)(DI*1), Z2, Z2
-	ADDQ   $0x18, R8
-	DECQ   R9
-	JNZ    loop256
+loop260:
+	MOVQ       (R8), R10
+	PREFETCHT0 1024(R10)(DI*1)
+	VADDPS     (R10)(DI*1), Z3, Z3
+	ADDQ       $0x18, R8
+	DECQ       R9
+	JNZ        loop260
 
-out257:
-	TESTQ  DX, DX
-	JZ     unmasked258
-	VMULPS (DX)(DI*1), Z2, Z2
-
-unmasked258:
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VCVTPS2PD     Y2, Z2
+out261:
+	VMULPS        Z2, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y2
 	VCVTPS2PD     Y3, Z3
-	VFMADD231PD   Z2, Z2, Z0
-	VFMADD231PD   Z3, Z3, Z1
-	ADDQ          $0x40, DI
-	SUBQ          $0x10, CX
-	CMPQ          CX, $0x10
-	JGE           whole252
-
-rest253:
-	TESTQ   CX, CX
-	JLE     end255
-	MOVQ    CX, R8
-	MOVQ    $0x00000010, R9
-	CMPQ    R8, R9
-	CMOVQGT R9, R8
-	MOVL    $0x0000ffff, R9
-	BZHIL   R8, R9, R9
-	KMOVW   R9, K1
-	VXORPS  Z2, Z2, Z2
-	MOVQ    BX, R9
-	MOVQ    SI, R10
-	TESTQ   R10, R10
-	JLE     out260
-
-loop259:
-	MOVQ      (R9), R11
-	VMOVUPS.Z (R11)(DI*1), K1, Z3
-	VADDPS    Z3, Z2, Z2
-	ADDQ      $0x18, R9
-	DECQ      R10
-	JNZ       loop259
-
-out260:
-	TESTQ     DX, DX
-	JZ        unmasked261
-	VMOVUPS.Z (DX)(DI*1), K1, Z3
-	VMULPS    Z3, Z2, Z2
-
-unmasked261:
-	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
-	VCVTPS2PD     Y3, Z3
-	VFMADD231PD   Z2, Z2, Z0
-	VFMADD231PD   Z3, Z3, Z1
-	ADDQ          $0x40, DI
-	SUBQ          R8, CX
-	JMP           rest253
+	VFMADD231PD   Z3, Z3, Z0
+	VFMADD231PD   Z2, Z2, Z1
 
-end255:
+frozen259:
+	ADDQ $0x40, DI
+	SUBQ $0x10, CX
+	CMPQ CX, $0x10
+	JGE  whole254
+
+rest255:
+	TESTQ        CX, CX
+	JLE          end257
+	MOVQ         CX, R8
+	MOVQ         $0x00000010, R9
+	CMPQ         R8, R9
+	CMOVQGT      R9, R8
+	MOVL         $0x0000ffff, R9
+	BZHIL        R8, R9, R9
+	KMOVW        R9, K1
+	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
+	TESTQ        DX, DX
+	JZ           unmasked262
+	VMOVUPS.Z    (DX)(DI*1), K1, Z2
+	VPTESTMD     Z2, Z2, K2
+	KORTESTW     K2, K2
+	JZ           frozen263
+	VMOVAPS      Z2, Z2
+
+unmasked262:
+	VXORPS Z3, Z3, Z3
+	MOVQ   BX, R9
+	MOVQ   SI, R10
+	TESTQ  R10, R10
+	JLE    out265
+
+loop264:
+	MOVQ       (R9), R11
+	PREFETCHT0 1024(R11)(DI*1)
+	VMOVUPS.Z  (R11)(DI*1), K1, Z4
+	VADDPS     Z4, Z3, Z3
+	ADDQ       $0x18, R9
+	DECQ       R10
+	JNZ        loop264
+
+out265:
+	VMULPS        Z2, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VCVTPS2PD     Y3, Z3
+	VCVTPS2PD     Y2, Z2
+	VFMADD231PD   Z3, Z3, Z0
+	VFMADD231PD   Z2, Z2, Z1
+
+frozen263:
+	ADDQ $0x40, DI
+	SUBQ R8, CX
+	JMP  rest255
+
+end257:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -6332,7 +6367,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none262
+	JLE  none266
 
 feature:
 	MOVQ $0x00000001, R8
@@ -7500,7 +7535,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none262:
+none266:
 	VZEROUPPER
 	RET
 
@@ -7583,7 +7618,7 @@ TEXT ·spline8EvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none263
+	JLE  none267
 
 feature:
 	MOVQ $0x00000001, DI
@@ -8526,7 +8561,7 @@ vector:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(BX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep264
+	JE                saveStep268
 	VMULPS            Z4, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z5, Z5
@@ -8592,7 +8627,7 @@ vector:
 	VADDPS            64(SI), Z2, Z2
 	VMOVUPS           Z2, 64(SI)
 
-saveStep264:
+saveStep268:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -8604,7 +8639,7 @@ saveStep264:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none263:
+none267:
 	VZEROUPPER
 	RET
 
@@ -8618,7 +8653,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none265
+	JLE  none269
 
 feature:
 	MOVQ $0x00000002, R8
@@ -8884,7 +8919,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none265:
+none269:
 	VZEROUPPER
 	RET
 
@@ -8957,7 +8992,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none266
+	JLE  none270
 
 feature:
 	MOVQ $0x00000001, DI
@@ -9900,7 +9935,7 @@ vector:
 	VMOVAPS           Z10, K1, Z2
 	VMOVUPS           Z2, 64(DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep267
+	JE                saveStep271
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z4
 	VMULPS            Z4, Z0, Z3
@@ -10000,7 +10035,7 @@ vector:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(SI)
 
-saveStep267:
+saveStep271:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -10012,7 +10047,7 @@ saveStep267:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none266:
+none270:
 	VZEROUPPER
 	RET
 
@@ -10038,7 +10073,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none268
+	JLE  none272
 
 feature:
 	MOVQ $0x00000001, R10
@@ -10056,9 +10091,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out270
+	JLE          out274
 
-loop269:
+loop273:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -10087,9 +10122,9 @@ loop269:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop269
+	JNZ              loop273
 
-out270:
+out274:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -10109,9 +10144,9 @@ out270:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out272
+	JLE          out276
 
-loop271:
+loop275:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -10121,9 +10156,9 @@ loop271:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop271
+	JNZ         loop275
 
-out272:
+out276:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -10149,9 +10184,9 @@ out272:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out274
+	JLE          out278
 
-loop273:
+loop277:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -10181,9 +10216,9 @@ loop273:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop273
+	JNZ              loop277
 
-out274:
+out278:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -10197,9 +10232,9 @@ out274:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out276
+	JLE          out280
 
-loop275:
+loop279:
 	VMOVUPS     (R12), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -10209,9 +10244,9 @@ loop275:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop275
+	JNZ         loop279
 
-out276:
+out280:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -10224,9 +10259,9 @@ out276:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out278
+	JLE          out282
 
-loop277:
+loop281:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -10255,9 +10290,9 @@ loop277:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop277
+	JNZ              loop281
 
-out278:
+out282:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -10277,9 +10312,9 @@ out278:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out280
+	JLE          out284
 
-loop279:
+loop283:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -10289,9 +10324,9 @@ loop279:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop279
+	JNZ         loop283
 
-out280:
+out284:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -10317,9 +10352,9 @@ out280:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out282
+	JLE          out286
 
-loop281:
+loop285:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -10349,9 +10384,9 @@ loop281:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop281
+	JNZ              loop285
 
-out282:
+out286:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -10365,9 +10400,9 @@ out282:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out284
+	JLE          out288
 
-loop283:
+loop287:
 	VMOVUPS     (R12), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -10377,9 +10412,9 @@ loop283:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop283
+	JNZ         loop287
 
-out284:
+out288:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -10625,7 +10660,7 @@ out284:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none268:
+none272:
 	VZEROUPPER
 	RET
 
@@ -10640,7 +10675,7 @@ TEXT ·splineEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none285
+	JLE  none289
 
 feature:
 	MOVQ $0x00000001, R9
@@ -10653,9 +10688,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out287
+	JLE          out291
 
-loop286:
+loop290:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -10680,9 +10715,9 @@ loop286:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop286
+	JNZ              loop290
 
-out287:
+out291:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -10702,9 +10737,9 @@ out287:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out289
+	JLE          out293
 
-loop288:
+loop292:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -10714,9 +10749,9 @@ loop288:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop288
+	JNZ         loop292
 
-out289:
+out293:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -10734,9 +10769,9 @@ out289:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out291
+	JLE          out295
 
-loop290:
+loop294:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -10762,9 +10797,9 @@ loop290:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop290
+	JNZ              loop294
 
-out291:
+out295:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -10776,9 +10811,9 @@ out291:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out293
+	JLE          out297
 
-loop292:
+loop296:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -10788,9 +10823,9 @@ loop292:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop292
+	JNZ         loop296
 
-out293:
+out297:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -10802,9 +10837,9 @@ out293:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out295
+	JLE          out299
 
-loop294:
+loop298:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -10829,9 +10864,9 @@ loop294:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop294
+	JNZ              loop298
 
-out295:
+out299:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -10851,9 +10886,9 @@ out295:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out297
+	JLE          out301
 
-loop296:
+loop300:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -10863,9 +10898,9 @@ loop296:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop296
+	JNZ         loop300
 
-out297:
+out301:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -10883,9 +10918,9 @@ out297:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out299
+	JLE          out303
 
-loop298:
+loop302:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -10911,9 +10946,9 @@ loop298:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop298
+	JNZ              loop302
 
-out299:
+out303:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -10925,9 +10960,9 @@ out299:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out301
+	JLE          out305
 
-loop300:
+loop304:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -10937,9 +10972,9 @@ loop300:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop300
+	JNZ         loop304
 
-out301:
+out305:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11085,7 +11120,7 @@ out301:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep302
+	JE                saveStep306
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -11151,7 +11186,7 @@ out301:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep302:
+saveStep306:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -11163,7 +11198,7 @@ saveStep302:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none285:
+none289:
 	VZEROUPPER
 	RET
 
@@ -11179,7 +11214,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none303
+	JLE  none307
 
 feature:
 	MOVQ $0x00000002, R9
@@ -11246,9 +11281,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out305
+	JLE               out309
 
-loop304:
+loop308:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -11258,9 +11293,9 @@ loop304:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop304
+	JNZ         loop308
 
-out305:
+out309:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -11328,9 +11363,9 @@ out305:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out307
+	JLE               out311
 
-loop306:
+loop310:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -11343,9 +11378,9 @@ loop306:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop306
+	JNZ         loop310
 
-out307:
+out311:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -11371,9 +11406,9 @@ out307:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out309
+	JLE          out313
 
-loop308:
+loop312:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -11386,9 +11421,9 @@ loop308:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop308
+	JNZ         loop312
 
-out309:
+out313:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -11402,7 +11437,7 @@ out309:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none303:
+none307:
 	VZEROUPPER
 	RET
 
@@ -11417,7 +11452,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none310
+	JLE  none314
 
 feature:
 	MOVQ $0x00000001, R9
@@ -11433,9 +11468,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out312
+	JLE          out316
 
-loop311:
+loop315:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -11460,9 +11495,9 @@ loop311:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop311
+	JNZ              loop315
 
-out312:
+out316:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -11482,9 +11517,9 @@ out312:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out314
+	JLE          out318
 
-loop313:
+loop317:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -11494,9 +11529,9 @@ loop313:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop313
+	JNZ         loop317
 
-out314:
+out318:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -11506,9 +11541,9 @@ out314:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out316
+	JLE          out320
 
-loop315:
+loop319:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -11534,9 +11569,9 @@ loop315:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop315
+	JNZ              loop319
 
-out316:
+out320:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11548,9 +11583,9 @@ out316:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out318
+	JLE          out322
 
-loop317:
+loop321:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -11560,9 +11595,9 @@ loop317:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop317
+	JNZ         loop321
 
-out318:
+out322:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -11577,9 +11612,9 @@ out318:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out320
+	JLE          out324
 
-loop319:
+loop323:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -11604,9 +11639,9 @@ loop319:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop319
+	JNZ              loop323
 
-out320:
+out324:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -11626,9 +11661,9 @@ out320:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out322
+	JLE          out326
 
-loop321:
+loop325:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -11638,9 +11673,9 @@ loop321:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop321
+	JNZ         loop325
 
-out322:
+out326:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -11650,9 +11685,9 @@ out322:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out324
+	JLE          out328
 
-loop323:
+loop327:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -11678,9 +11713,9 @@ loop323:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop323
+	JNZ              loop327
 
-out324:
+out328:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11692,9 +11727,9 @@ out324:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out326
+	JLE          out330
 
-loop325:
+loop329:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -11704,9 +11739,9 @@ loop325:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop325
+	JNZ         loop329
 
-out326:
+out330:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11862,7 +11897,7 @@ out326:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep327
+	JE                saveStep331
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -11962,7 +11997,7 @@ out326:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep327:
+saveStep331:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -11974,7 +12009,7 @@ saveStep327:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none310:
+none314:
 	VZEROUPPER
 	RET
 
@@ -11990,7 +12025,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none328
+	JLE  none332
 
 feature:
 	MOVQ $0x00000001, R10
@@ -12008,9 +12043,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out330
+	JLE          out334
 
-loop329:
+loop333:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -12039,9 +12074,9 @@ loop329:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop329
+	JNZ              loop333
 
-out330:
+out334:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -12061,9 +12096,9 @@ out330:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out332
+	JLE          out336
 
-loop331:
+loop335:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -12073,9 +12108,9 @@ loop331:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop331
+	JNZ         loop335
 
-out332:
+out336:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -12101,9 +12136,9 @@ out332:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out334
+	JLE          out338
 
-loop333:
+loop337:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -12133,9 +12168,9 @@ loop333:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop333
+	JNZ              loop337
 
-out334:
+out338:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -12148,9 +12183,9 @@ out334:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out336
+	JLE          out340
 
-loop335:
+loop339:
 	VMOVUPS     (R13), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -12160,9 +12195,9 @@ loop335:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop335
+	JNZ         loop339
 
-out336:
+out340:
 	VMOVUPS      (R12), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -12175,9 +12210,9 @@ out336:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out338
+	JLE          out342
 
-loop337:
+loop341:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -12206,9 +12241,9 @@ loop337:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop337
+	JNZ              loop341
 
-out338:
+out342:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12228,9 +12263,9 @@ out338:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out340
+	JLE          out344
 
-loop339:
+loop343:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12240,9 +12275,9 @@ loop339:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop339
+	JNZ         loop343
 
-out340:
+out344:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -12268,9 +12303,9 @@ out340:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out342
+	JLE          out346
 
-loop341:
+loop345:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12300,9 +12335,9 @@ loop341:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop341
+	JNZ              loop345
 
-out342:
+out346:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -12315,9 +12350,9 @@ out342:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out344
+	JLE          out348
 
-loop343:
+loop347:
 	VMOVUPS     (R13), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -12327,9 +12362,9 @@ loop343:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop343
+	JNZ         loop347
 
-out344:
+out348:
 	VMOVUPS           64(R12), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -12575,7 +12610,7 @@ out344:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none328:
+none332:
 	VZEROUPPER
 	RET
 
@@ -12590,7 +12625,7 @@ TEXT ·splineCircularEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none345
+	JLE  none349
 
 feature:
 	MOVQ $0x00000001, R9
@@ -12603,9 +12638,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out347
+	JLE          out351
 
-loop346:
+loop350:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -12630,9 +12665,9 @@ loop346:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop346
+	JNZ              loop350
 
-out347:
+out351:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -12652,9 +12687,9 @@ out347:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out349
+	JLE          out353
 
-loop348:
+loop352:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -12664,9 +12699,9 @@ loop348:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop348
+	JNZ         loop352
 
-out349:
+out353:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -12684,9 +12719,9 @@ out349:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out351
+	JLE          out355
 
-loop350:
+loop354:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -12712,9 +12747,9 @@ loop350:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop350
+	JNZ              loop354
 
-out351:
+out355:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -12725,9 +12760,9 @@ out351:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out353
+	JLE          out357
 
-loop352:
+loop356:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -12737,9 +12772,9 @@ loop352:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop352
+	JNZ         loop356
 
-out353:
+out357:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -12751,9 +12786,9 @@ out353:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out355
+	JLE          out359
 
-loop354:
+loop358:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -12778,9 +12813,9 @@ loop354:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop354
+	JNZ              loop358
 
-out355:
+out359:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12800,9 +12835,9 @@ out355:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out357
+	JLE          out361
 
-loop356:
+loop360:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12812,9 +12847,9 @@ loop356:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop356
+	JNZ         loop360
 
-out357:
+out361:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -12832,9 +12867,9 @@ out357:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out359
+	JLE          out363
 
-loop358:
+loop362:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12860,9 +12895,9 @@ loop358:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop358
+	JNZ              loop362
 
-out359:
+out363:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -12873,9 +12908,9 @@ out359:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out361
+	JLE          out365
 
-loop360:
+loop364:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -12885,9 +12920,9 @@ loop360:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop360
+	JNZ         loop364
 
-out361:
+out365:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -13033,7 +13068,7 @@ out361:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep362
+	JE                saveStep366
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -13099,7 +13134,7 @@ out361:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep362:
+saveStep366:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -13111,7 +13146,7 @@ saveStep362:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none345:
+none349:
 	VZEROUPPER
 	RET
 
@@ -13127,7 +13162,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none363
+	JLE  none367
 
 feature:
 	MOVQ $0x00000002, R9
@@ -13196,9 +13231,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out365
+	JLE               out369
 
-loop364:
+loop368:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -13208,9 +13243,9 @@ loop364:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop364
+	JNZ         loop368
 
-out365:
+out369:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -13278,9 +13313,9 @@ out365:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out367
+	JLE               out371
 
-loop366:
+loop370:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -13293,9 +13328,9 @@ loop366:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop366
+	JNZ         loop370
 
-out367:
+out371:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -13321,9 +13356,9 @@ out367:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out369
+	JLE          out373
 
-loop368:
+loop372:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -13336,9 +13371,9 @@ loop368:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop368
+	JNZ         loop372
 
-out369:
+out373:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -13352,7 +13387,7 @@ out369:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none363:
+none367:
 	VZEROUPPER
 	RET
 
@@ -13367,7 +13402,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none370
+	JLE  none374
 
 feature:
 	MOVQ $0x00000001, R9
@@ -13383,9 +13418,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out372
+	JLE          out376
 
-loop371:
+loop375:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -13410,9 +13445,9 @@ loop371:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop371
+	JNZ              loop375
 
-out372:
+out376:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -13432,9 +13467,9 @@ out372:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out374
+	JLE          out378
 
-loop373:
+loop377:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -13444,9 +13479,9 @@ loop373:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop373
+	JNZ         loop377
 
-out374:
+out378:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -13456,9 +13491,9 @@ out374:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out376
+	JLE          out380
 
-loop375:
+loop379:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -13484,9 +13519,9 @@ loop375:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop375
+	JNZ              loop379
 
-out376:
+out380:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13497,9 +13532,9 @@ out376:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out378
+	JLE          out382
 
-loop377:
+loop381:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -13509,9 +13544,9 @@ loop377:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop377
+	JNZ         loop381
 
-out378:
+out382:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -13526,9 +13561,9 @@ out378:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out380
+	JLE          out384
 
-loop379:
+loop383:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -13553,9 +13588,9 @@ loop379:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop379
+	JNZ              loop383
 
-out380:
+out384:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -13575,9 +13610,9 @@ out380:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out382
+	JLE          out386
 
-loop381:
+loop385:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -13587,9 +13622,9 @@ loop381:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop381
+	JNZ         loop385
 
-out382:
+out386:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -13599,9 +13634,9 @@ out382:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out384
+	JLE          out388
 
-loop383:
+loop387:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -13627,9 +13662,9 @@ loop383:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop383
+	JNZ              loop387
 
-out384:
+out388:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13640,9 +13675,9 @@ out384:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out386
+	JLE          out390
 
-loop385:
+loop389:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -13652,9 +13687,9 @@ loop385:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop385
+	JNZ         loop389
 
-out386:
+out390:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -13810,7 +13845,7 @@ out386:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep387
+	JE                saveStep391
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -13910,7 +13945,7 @@ out386:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep387:
+saveStep391:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -13922,7 +13957,7 @@ saveStep387:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none370:
+none374:
 	VZEROUPPER
 	RET
 
@@ -13944,16 +13979,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out389
+	JLE    out393
 
-loop388:
+loop392:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop388
+	JNZ    loop392
 
-out389:
+out393:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -13963,9 +13998,9 @@ out389:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out391
+	JLE          out395
 
-loop390:
+loop394:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -13974,9 +14009,9 @@ loop390:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop390
+	JNZ         loop394
 
-out391:
+out395:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -13994,14 +14029,14 @@ out391:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain392
+	JZ           plain396
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out395
+	JLE          out399
 
-loop394:
+loop398:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -14019,18 +14054,18 @@ loop394:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop394
+	JNZ         loop398
 
-out395:
-	JMP out393
+out399:
+	JMP out397
 
-plain392:
+plain396:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out397
+	JLE   out401
 
-loop396:
+loop400:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -14042,10 +14077,10 @@ loop396:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop396
+	JNZ     loop400
 
+out401:
 out397:
-out393:
 	VZEROUPPER
 	RET
 
@@ -14069,13 +14104,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient400
+	JZ      noGradient404
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out402
+	JLE     out406
 
-loop401:
+loop405:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -14085,57 +14120,12 @@ loop401:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop401
-
-out402:
-noGradient400:
-	TESTQ R10, R10
-	JZ    plain398
-	XORQ  R12, R12
-	MOVQ  AX, R13
-	TESTQ R13, R13
-	JLE   out404
-
-loop403:
-	VMOVUPS     (SI)(R12*1), Z4
-	VMOVUPS     (DI)(R12*1), Z5
-	VSUBPS      Z0, Z5, Z5
-	VMULPS      Z1, Z5, Z5
-	VFMADD231PS (R10)(R12*1), Z4, Z4
-	VADDPS      Z4, Z2, Z2
-	VFMADD231PS Z4, Z5, Z3
-	ADDQ        $0x00000080, R12
-	DECQ        R13
-	JNZ         loop403
-
-out404:
-	MOVSS        inv+72(FP), X4
-	VBROADCASTSS X4, Z4
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z4, Z3, Z3
-	XORQ         R12, R12
-	MOVQ         AX, R13
-	TESTQ        R13, R13
-	JLE          out406
-
-loop405:
-	VMOVUPS      (SI)(R12*1), Z4
-	VMOVUPS      (DI)(R12*1), Z5
-	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z1, Z5, Z5
-	VFMADD231PS  (R10)(R12*1), Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VFNMADD231PS Z3, Z5, Z4
-	VMULPS       Z1, Z4, Z4
-	VMOVUPS      Z4, (CX)(R12*1)
-	ADDQ         $0x00000080, R12
-	DECQ         R13
-	JNZ          loop405
+	JNZ     loop405
 
 out406:
-	JMP second399
-
-plain398:
+noGradient404:
+	TESTQ R10, R10
+	JZ    plain402
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
@@ -14146,6 +14136,7 @@ loop407:
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
 	VMULPS      Z1, Z5, Z5
+	VFMADD231PS (R10)(R12*1), Z4, Z4
 	VADDPS      Z4, Z2, Z2
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
@@ -14167,6 +14158,7 @@ loop409:
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
 	VMULPS       Z1, Z5, Z5
+	VFMADD231PS  (R10)(R12*1), Z4, Z4
 	VSUBPS       Z2, Z4, Z4
 	VFNMADD231PS Z3, Z5, Z4
 	VMULPS       Z1, Z4, Z4
@@ -14176,27 +14168,70 @@ loop409:
 	JNZ          loop409
 
 out410:
-second399:
+	JMP second403
+
+plain402:
+	XORQ  R12, R12
+	MOVQ  AX, R13
+	TESTQ R13, R13
+	JLE   out412
+
+loop411:
+	VMOVUPS     (SI)(R12*1), Z4
+	VMOVUPS     (DI)(R12*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VMULPS      Z1, Z5, Z5
+	VADDPS      Z4, Z2, Z2
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        $0x00000080, R12
+	DECQ        R13
+	JNZ         loop411
+
+out412:
+	MOVSS        inv+72(FP), X4
+	VBROADCASTSS X4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z4, Z3, Z3
+	XORQ         R12, R12
+	MOVQ         AX, R13
+	TESTQ        R13, R13
+	JLE          out414
+
+loop413:
+	VMOVUPS      (SI)(R12*1), Z4
+	VMOVUPS      (DI)(R12*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VSUBPS       Z2, Z4, Z4
+	VFNMADD231PS Z3, Z5, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS      Z4, (CX)(R12*1)
+	ADDQ         $0x00000080, R12
+	DECQ         R13
+	JNZ          loop413
+
+out414:
+second403:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil411
+	JZ    nil415
 	ADDQ  $0x40, DX
 
-nil411:
+nil415:
 	TESTQ BX, BX
-	JZ    nil412
+	JZ    nil416
 	ADDQ  $0x40, BX
 
-nil412:
+nil416:
 	TESTQ R10, R10
-	JZ    nil413
+	JZ    nil417
 	ADDQ  $0x40, R10
 
-nil413:
+nil417:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -14218,26 +14253,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out415
+	JLE          out419
 
-loop414:
+loop418:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop414
+	JNZ    loop418
 
-out415:
+out419:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out417
+	JLE    out421
 
-loop416:
+loop420:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -14289,9 +14324,9 @@ loop416:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop416
+	JNZ               loop420
 
-out417:
+out421:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -14299,32 +14334,32 @@ out417:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out419
+	JLE          out423
 
-loop418:
+loop422:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop418
+	JNZ     loop422
 
-out419:
+out423:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out421
+	JLE    out425
 
-loop420:
+loop424:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop420
+	JNZ     loop424
 
-out421:
+out425:
 	VZEROUPPER
 	RET
 
@@ -14341,9 +14376,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out423
+	JLE    out427
 
-loop422:
+loop426:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -14351,17 +14386,17 @@ loop422:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop422
+	JNZ         loop426
 
-out423:
+out427:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out425
+	JLE          out429
 
-loop424:
+loop428:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -14376,9 +14411,9 @@ loop424:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop424
+	JNZ     loop428
 
-out425:
+out429:
 	VZEROUPPER
 	RET
 
@@ -14397,9 +14432,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points426:
+points430:
 	CMPQ   R8, $0x08
-	JL     points427
+	JL     points431
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -14414,9 +14449,9 @@ points426:
 	LEAQ   (R9)(R9*2), R13
 	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out429
+	JLE    out433
 
-loop428:
+loop432:
 	VMOVUPS     (R10), Z8
 	VSUBPS.BCST (R11), Z8, Z9
 	VFMADD231PS Z9, Z9, Z0
@@ -14438,9 +14473,9 @@ loop428:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop428
+	JNZ         loop432
 
-out429:
+out433:
 	VXORPS           Z8, Z8, Z8
 	VXORPS           Z9, Z9, Z9
 	VXORPS           Z10, Z10, Z10
@@ -14461,7 +14496,7 @@ out429:
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general430
+	JZ               general434
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -14577,9 +14612,9 @@ out429:
 	VMOVAPS.Z        Z25, K1, Z7
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out433
+	JLE              out437
 
-loop432:
+loop436:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -14606,7 +14641,7 @@ loop432:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 	CMPQ         R12, $0x04
-	JNE          once434
+	JNE          once438
 	VMULPS       Z0, Z0, Z0
 	VMULPS       Z1, Z1, Z1
 	VMULPS       Z2, Z2, Z2
@@ -14616,12 +14651,12 @@ loop432:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 
-once434:
+once438:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop432
+	JNZ  loop436
 
-out433:
+out437:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -14639,13 +14674,13 @@ out433:
 	VFMADD231PS  Z6, Z24, Z21
 	VADDPS       Z7, Z22, Z22
 	VFMADD231PS  Z7, Z24, Z23
-	JMP          done431
+	JMP          done435
 
-general430:
+general434:
 	TESTQ R11, R11
-	JLE   out436
+	JLE   out440
 
-loop435:
+loop439:
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z25
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z25, K1
@@ -14777,10 +14812,10 @@ loop435:
 	VFMADD231PS      Z25, Z24, Z23
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop435
+	JNZ              loop439
 
-out436:
-done431:
+out440:
+done435:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
@@ -14810,7 +14845,7 @@ done431:
 	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value437
+	JZ           value441
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -14844,9 +14879,9 @@ done431:
 	LEAQ         (R11)(R9*4), R14
 	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out439
+	JLE          out443
 
-loop438:
+loop442:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
@@ -14871,10 +14906,10 @@ loop438:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop438
+	JNZ         loop442
 
-out439:
-value437:
+out443:
+value441:
 	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
@@ -14885,36 +14920,36 @@ value437:
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x08, R8
-	JMP  points426
+	JMP  points430
 
-points427:
-points440:
+points431:
+points444:
 	CMPQ   R8, $0x01
-	JL     points441
+	JL     points445
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out443
+	JLE    out447
 
-loop442:
+loop446:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop442
+	JNZ         loop446
 
-out443:
+out447:
 	VXORPS           Z1, Z1, Z1
 	VXORPS           Z2, Z2, Z2
 	MOVQ             c+56(FP), R10
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general444
+	JZ               general448
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -14932,33 +14967,33 @@ out443:
 	VMOVAPS.Z        Z4, K1, Z0
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out447
+	JLE              out451
 
-loop446:
+loop450:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once448
+	JNE          once452
 	VMULPS       Z0, Z0, Z0
 
-once448:
+once452:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop446
+	JNZ  loop450
 
-out447:
+out451:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
-	JMP          done445
+	JMP          done449
 
-general444:
+general448:
 	TESTQ R11, R11
-	JLE   out450
+	JLE   out454
 
-loop449:
+loop453:
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z4
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z4, K1
@@ -14978,10 +15013,10 @@ loop449:
 	VFMADD231PS      Z4, Z3, Z2
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop449
+	JNZ              loop453
 
-out450:
-done445:
+out454:
+done449:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -14990,7 +15025,7 @@ done445:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value451
+	JZ           value455
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -15001,9 +15036,9 @@ done445:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out453
+	JLE          out457
 
-loop452:
+loop456:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -15013,23 +15048,23 @@ loop452:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop452
+	JNZ         loop456
 
-out453:
-value451:
+out457:
+value455:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points440
+	JMP  points444
 
-points441:
+points445:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip454
+	JZ    skip458
 	ADDQ  $0x40, CX
 
-skip454:
+skip458:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -15063,9 +15098,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out456
+	JLE    out460
 
-loop455:
+loop459:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -15079,9 +15114,9 @@ loop455:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop455
+	JNZ         loop459
 
-out456:
+out460:
 	VZEROUPPER
 	RET
 
@@ -15128,7 +15163,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready457
+	JZ      ready461
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15138,33 +15173,33 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready457:
+ready461:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero458
+	JZ           zero462
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	ADDQ         $0x04, 104(AX)
-	JMP          add459
+	JMP          add463
 
-zero458:
+zero462:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add459:
+add463:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start460
+	JZ     start464
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 
-start460:
+start464:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out462
+	JLE   out466
 
-loop461:
+loop465:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15179,21 +15214,21 @@ loop461:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop461
+	JNZ  loop465
 
-out462:
+out466:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated464
+	JZ     gated468
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated464:
+gated468:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store463
+	JZ        store467
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15201,7 +15236,7 @@ gated464:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000080, 112(AX)
 
-store463:
+store467:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	ADDQ    $0x00000080, 96(AX)
@@ -15219,7 +15254,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready465
+	JZ      ready469
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15229,39 +15264,39 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready465:
+ready469:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero466
+	JZ           zero470
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
 	VMOVAPS      Z2, Z3
 	ADDQ         $0x08, 104(AX)
-	JMP          add467
+	JMP          add471
 
-zero466:
+zero470:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add467:
+add471:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start468
+	JZ     start472
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
 	VADDPS 192(R9), Z3, Z3
 
-start468:
+start472:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out470
+	JLE   out474
 
-loop469:
+loop473:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15285,23 +15320,23 @@ loop469:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop469
+	JNZ  loop473
 
-out470:
+out474:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated472
+	JZ     gated476
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated472:
+gated476:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store471
+	JZ        store475
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15313,7 +15348,7 @@ gated472:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000100, 112(AX)
 
-store471:
+store475:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15333,7 +15368,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready473
+	JZ      ready477
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15343,10 +15378,10 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready473:
+ready477:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero474
+	JZ           zero478
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15354,9 +15389,9 @@ ready473:
 	VBROADCASTSS 8(R8), Z4
 	VMOVAPS      Z4, Z5
 	ADDQ         $0x0c, 104(AX)
-	JMP          add475
+	JMP          add479
 
-zero474:
+zero478:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15364,11 +15399,11 @@ zero474:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add475:
+add479:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start476
+	JZ     start480
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15376,12 +15411,12 @@ add475:
 	VADDPS 256(R9), Z4, Z4
 	VADDPS 320(R9), Z5, Z5
 
-start476:
+start480:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out478
+	JLE   out482
 
-loop477:
+loop481:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15414,13 +15449,13 @@ loop477:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop477
+	JNZ  loop481
 
-out478:
+out482:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated480
+	JZ     gated484
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -15429,10 +15464,10 @@ out478:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated480:
+gated484:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store479
+	JZ        store483
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15448,7 +15483,7 @@ gated480:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000180, 112(AX)
 
-store479:
+store483:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15470,7 +15505,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready481
+	JZ      ready485
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15480,10 +15515,10 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready481:
+ready485:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero482
+	JZ           zero486
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15493,9 +15528,9 @@ ready481:
 	VBROADCASTSS 12(R8), Z6
 	VMOVAPS      Z6, Z7
 	ADDQ         $0x10, 104(AX)
-	JMP          add483
+	JMP          add487
 
-zero482:
+zero486:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15505,11 +15540,11 @@ zero482:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add483:
+add487:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start484
+	JZ     start488
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15519,13 +15554,13 @@ add483:
 	VADDPS 384(R9), Z6, Z6
 	VADDPS 448(R9), Z7, Z7
 
-start484:
+start488:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out486
+	JLE   out490
 
-loop485:
+loop489:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15567,13 +15602,13 @@ loop485:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop485
+	JNZ  loop489
 
-out486:
+out490:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated488
+	JZ     gated492
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -15584,10 +15619,10 @@ out486:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated488:
+gated492:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store487
+	JZ        store491
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15607,7 +15642,7 @@ gated488:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000200, 112(AX)
 
-store487:
+store491:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15631,7 +15666,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready489
+	JZ      ready493
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15641,10 +15676,10 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready489:
+ready493:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero490
+	JZ           zero494
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15656,9 +15691,9 @@ ready489:
 	VBROADCASTSS 16(R8), Z8
 	VMOVAPS      Z8, Z9
 	ADDQ         $0x14, 104(AX)
-	JMP          add491
+	JMP          add495
 
-zero490:
+zero494:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15670,11 +15705,11 @@ zero490:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 
-add491:
+add495:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start492
+	JZ     start496
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15686,14 +15721,14 @@ add491:
 	VADDPS 512(R9), Z8, Z8
 	VADDPS 576(R9), Z9, Z9
 
-start492:
+start496:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out494
+	JLE   out498
 
-loop493:
+loop497:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15745,13 +15780,13 @@ loop493:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop493
+	JNZ  loop497
 
-out494:
+out498:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated496
+	JZ     gated500
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z0, Z10, Z0
 	VMAXPS Z1, Z10, Z1
@@ -15764,10 +15799,10 @@ out494:
 	VMAXPS Z8, Z10, Z8
 	VMAXPS Z9, Z10, Z9
 
-gated496:
+gated500:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store495
+	JZ        store499
 	VXORPS    Z10, Z10, Z10
 	VCMPPS    $0x11, (DX), Z10, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15791,7 +15826,7 @@ gated496:
 	VMOVAPS.Z Z9, K1, Z9
 	ADDQ      $0x00000280, 112(AX)
 
-store495:
+store499:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15817,7 +15852,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready497
+	JZ      ready501
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15827,10 +15862,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready497:
+ready501:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero498
+	JZ           zero502
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15844,9 +15879,9 @@ ready497:
 	VBROADCASTSS 20(R8), Z10
 	VMOVAPS      Z10, Z11
 	ADDQ         $0x18, 104(AX)
-	JMP          add499
+	JMP          add503
 
-zero498:
+zero502:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15860,11 +15895,11 @@ zero498:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 
-add499:
+add503:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start500
+	JZ     start504
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15878,14 +15913,14 @@ add499:
 	VADDPS 640(R9), Z10, Z10
 	VADDPS 704(R9), Z11, Z11
 
-start500:
+start504:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out502
+	JLE   out506
 
-loop501:
+loop505:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15946,13 +15981,13 @@ loop501:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop501
+	JNZ  loop505
 
-out502:
+out506:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated504
+	JZ     gated508
 	VXORPS Z12, Z12, Z12
 	VMAXPS Z0, Z12, Z0
 	VMAXPS Z1, Z12, Z1
@@ -15967,10 +16002,10 @@ out502:
 	VMAXPS Z10, Z12, Z10
 	VMAXPS Z11, Z12, Z11
 
-gated504:
+gated508:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store503
+	JZ        store507
 	VXORPS    Z12, Z12, Z12
 	VCMPPS    $0x11, (DX), Z12, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15998,7 +16033,7 @@ gated504:
 	VMOVAPS.Z Z11, K1, Z11
 	ADDQ      $0x00000300, 112(AX)
 
-store503:
+store507:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16026,7 +16061,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready505
+	JZ      ready509
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16036,10 +16071,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready505:
+ready509:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero506
+	JZ           zero510
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -16055,9 +16090,9 @@ ready505:
 	VBROADCASTSS 24(R8), Z12
 	VMOVAPS      Z12, Z13
 	ADDQ         $0x1c, 104(AX)
-	JMP          add507
+	JMP          add511
 
-zero506:
+zero510:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -16073,11 +16108,11 @@ zero506:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 
-add507:
+add511:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start508
+	JZ     start512
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -16093,14 +16128,14 @@ add507:
 	VADDPS 768(R9), Z12, Z12
 	VADDPS 832(R9), Z13, Z13
 
-start508:
+start512:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out510
+	JLE   out514
 
-loop509:
+loop513:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -16170,13 +16205,13 @@ loop509:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop509
+	JNZ  loop513
 
-out510:
+out514:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated512
+	JZ     gated516
 	VXORPS Z14, Z14, Z14
 	VMAXPS Z0, Z14, Z0
 	VMAXPS Z1, Z14, Z1
@@ -16193,10 +16228,10 @@ out510:
 	VMAXPS Z12, Z14, Z12
 	VMAXPS Z13, Z14, Z13
 
-gated512:
+gated516:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store511
+	JZ        store515
 	VXORPS    Z14, Z14, Z14
 	VCMPPS    $0x11, (DX), Z14, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16228,7 +16263,7 @@ gated512:
 	VMOVAPS.Z Z13, K1, Z13
 	ADDQ      $0x00000380, 112(AX)
 
-store511:
+store515:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16258,7 +16293,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready513
+	JZ      ready517
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16268,10 +16303,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready513:
+ready517:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero514
+	JZ           zero518
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -16289,9 +16324,9 @@ ready513:
 	VBROADCASTSS 28(R8), Z14
 	VMOVAPS      Z14, Z15
 	ADDQ         $0x20, 104(AX)
-	JMP          add515
+	JMP          add519
 
-zero514:
+zero518:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -16309,11 +16344,11 @@ zero514:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-add515:
+add519:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start516
+	JZ     start520
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -16331,14 +16366,14 @@ add515:
 	VADDPS 896(R9), Z14, Z14
 	VADDPS 960(R9), Z15, Z15
 
-start516:
+start520:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out518
+	JLE   out522
 
-loop517:
+loop521:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -16417,13 +16452,13 @@ loop517:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop517
+	JNZ  loop521
 
-out518:
+out522:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated520
+	JZ     gated524
 	VXORPS Z16, Z16, Z16
 	VMAXPS Z0, Z16, Z0
 	VMAXPS Z1, Z16, Z1
@@ -16442,10 +16477,10 @@ out518:
 	VMAXPS Z14, Z16, Z14
 	VMAXPS Z15, Z16, Z15
 
-gated520:
+gated524:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store519
+	JZ        store523
 	VXORPS    Z16, Z16, Z16
 	VCMPPS    $0x11, (DX), Z16, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16481,7 +16516,7 @@ gated520:
 	VMOVAPS.Z Z15, K1, Z15
 	ADDQ      $0x00000400, 112(AX)
 
-store519:
+store523:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16560,7 +16595,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready521
+	JZ      ready525
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16570,30 +16605,30 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready521:
+ready525:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero522
+	JZ           zero526
 	VBROADCASTSS (R8), Z0
 	ADDQ         $0x04, 104(AX)
-	JMP          add523
+	JMP          add527
 
-zero522:
+zero526:
 	VXORPS Z0, Z0, Z0
 
-add523:
+add527:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start524
+	JZ     start528
 	VADDPS (R9), Z0, Z0
 
-start524:
+start528:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out526
+	JLE   out530
 
-loop525:
+loop529:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16603,26 +16638,26 @@ loop525:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop525
+	JNZ  loop529
 
-out526:
+out530:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated528
+	JZ     gated532
 	VXORPS Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
 
-gated528:
+gated532:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store527
+	JZ        store531
 	VXORPS    Z1, Z1, Z1
 	VCMPPS    $0x11, (DX), Z1, K1
 	VMOVAPS.Z Z0, K1, Z0
 	ADDQ      $0x00000080, 112(AX)
 
-store527:
+store531:
 	VMOVUPS Z0, (R9)
 	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, 64(R9)
@@ -16641,7 +16676,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready529
+	JZ      ready533
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16651,33 +16686,33 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready529:
+ready533:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero530
+	JZ           zero534
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	ADDQ         $0x08, 104(AX)
-	JMP          add531
+	JMP          add535
 
-zero530:
+zero534:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add531:
+add535:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start532
+	JZ     start536
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 
-start532:
+start536:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out534
+	JLE   out538
 
-loop533:
+loop537:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16692,21 +16727,21 @@ loop533:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop533
+	JNZ  loop537
 
-out534:
+out538:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated536
+	JZ     gated540
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated536:
+gated540:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store535
+	JZ        store539
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16714,7 +16749,7 @@ gated536:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000100, 112(AX)
 
-store535:
+store539:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VXORPS  Z0, Z0, Z0
@@ -16735,7 +16770,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready537
+	JZ      ready541
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16745,36 +16780,36 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready537:
+ready541:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero538
+	JZ           zero542
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	ADDQ         $0x0c, 104(AX)
-	JMP          add539
+	JMP          add543
 
-zero538:
+zero542:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 
-add539:
+add543:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start540
+	JZ     start544
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 
-start540:
+start544:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out542
+	JLE   out546
 
-loop541:
+loop545:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16794,22 +16829,22 @@ loop541:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop541
+	JNZ  loop545
 
-out542:
+out546:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated544
+	JZ     gated548
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z0, Z3, Z0
 	VMAXPS Z1, Z3, Z1
 	VMAXPS Z2, Z3, Z2
 
-gated544:
+gated548:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store543
+	JZ        store547
 	VXORPS    Z3, Z3, Z3
 	VCMPPS    $0x11, (DX), Z3, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16819,7 +16854,7 @@ gated544:
 	VMOVAPS.Z Z2, K1, Z2
 	ADDQ      $0x00000180, 112(AX)
 
-store543:
+store547:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -16842,7 +16877,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready545
+	JZ      ready549
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16852,40 +16887,40 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready545:
+ready549:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero546
+	JZ           zero550
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	ADDQ         $0x10, 104(AX)
-	JMP          add547
+	JMP          add551
 
-zero546:
+zero550:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add547:
+add551:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start548
+	JZ     start552
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 
-start548:
+start552:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out550
+	JLE   out554
 
-loop549:
+loop553:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16910,23 +16945,23 @@ loop549:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop549
+	JNZ  loop553
 
-out550:
+out554:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated552
+	JZ     gated556
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated552:
+gated556:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store551
+	JZ        store555
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16938,7 +16973,7 @@ gated552:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000200, 112(AX)
 
-store551:
+store555:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -16963,7 +16998,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready553
+	JZ      ready557
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16973,44 +17008,44 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready553:
+ready557:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero554
+	JZ           zero558
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	VBROADCASTSS 16(R8), Z4
 	ADDQ         $0x14, 104(AX)
-	JMP          add555
+	JMP          add559
 
-zero554:
+zero558:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 
-add555:
+add559:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start556
+	JZ     start560
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 	VADDPS 512(R9), Z4, Z4
 
-start556:
+start560:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out558
+	JLE   out562
 
-loop557:
+loop561:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17041,13 +17076,13 @@ loop557:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop557
+	JNZ  loop561
 
-out558:
+out562:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated560
+	JZ     gated564
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z0, Z5, Z0
 	VMAXPS Z1, Z5, Z1
@@ -17055,10 +17090,10 @@ out558:
 	VMAXPS Z3, Z5, Z3
 	VMAXPS Z4, Z5, Z4
 
-gated560:
+gated564:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store559
+	JZ        store563
 	VXORPS    Z5, Z5, Z5
 	VCMPPS    $0x11, (DX), Z5, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17072,7 +17107,7 @@ gated560:
 	VMOVAPS.Z Z4, K1, Z4
 	ADDQ      $0x00000280, 112(AX)
 
-store559:
+store563:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17099,7 +17134,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready561
+	JZ      ready565
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17109,10 +17144,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready561:
+ready565:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero562
+	JZ           zero566
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17120,9 +17155,9 @@ ready561:
 	VBROADCASTSS 16(R8), Z4
 	VBROADCASTSS 20(R8), Z5
 	ADDQ         $0x18, 104(AX)
-	JMP          add563
+	JMP          add567
 
-zero562:
+zero566:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17130,11 +17165,11 @@ zero562:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add563:
+add567:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start564
+	JZ     start568
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17142,14 +17177,14 @@ add563:
 	VADDPS 512(R9), Z4, Z4
 	VADDPS 640(R9), Z5, Z5
 
-start564:
+start568:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out566
+	JLE   out570
 
-loop565:
+loop569:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17185,13 +17220,13 @@ loop565:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop565
+	JNZ  loop569
 
-out566:
+out570:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated568
+	JZ     gated572
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -17200,10 +17235,10 @@ out566:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated568:
+gated572:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store567
+	JZ        store571
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17219,7 +17254,7 @@ gated568:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000300, 112(AX)
 
-store567:
+store571:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17248,7 +17283,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready569
+	JZ      ready573
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17258,10 +17293,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready569:
+ready573:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero570
+	JZ           zero574
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17270,9 +17305,9 @@ ready569:
 	VBROADCASTSS 20(R8), Z5
 	VBROADCASTSS 24(R8), Z6
 	ADDQ         $0x1c, 104(AX)
-	JMP          add571
+	JMP          add575
 
-zero570:
+zero574:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17281,11 +17316,11 @@ zero570:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 
-add571:
+add575:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start572
+	JZ     start576
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17294,14 +17329,14 @@ add571:
 	VADDPS 640(R9), Z5, Z5
 	VADDPS 768(R9), Z6, Z6
 
-start572:
+start576:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out574
+	JLE   out578
 
-loop573:
+loop577:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17342,13 +17377,13 @@ loop573:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop573
+	JNZ  loop577
 
-out574:
+out578:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated576
+	JZ     gated580
 	VXORPS Z7, Z7, Z7
 	VMAXPS Z0, Z7, Z0
 	VMAXPS Z1, Z7, Z1
@@ -17358,10 +17393,10 @@ out574:
 	VMAXPS Z5, Z7, Z5
 	VMAXPS Z6, Z7, Z6
 
-gated576:
+gated580:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store575
+	JZ        store579
 	VXORPS    Z7, Z7, Z7
 	VCMPPS    $0x11, (DX), Z7, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17379,7 +17414,7 @@ gated576:
 	VMOVAPS.Z Z6, K1, Z6
 	ADDQ      $0x00000380, 112(AX)
 
-store575:
+store579:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17410,7 +17445,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready577
+	JZ      ready581
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17420,10 +17455,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready577:
+ready581:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero578
+	JZ           zero582
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17433,9 +17468,9 @@ ready577:
 	VBROADCASTSS 24(R8), Z6
 	VBROADCASTSS 28(R8), Z7
 	ADDQ         $0x20, 104(AX)
-	JMP          add579
+	JMP          add583
 
-zero578:
+zero582:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17445,11 +17480,11 @@ zero578:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add579:
+add583:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start580
+	JZ     start584
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17459,14 +17494,14 @@ add579:
 	VADDPS 768(R9), Z6, Z6
 	VADDPS 896(R9), Z7, Z7
 
-start580:
+start584:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out582
+	JLE   out586
 
-loop581:
+loop585:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17512,13 +17547,13 @@ loop581:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop581
+	JNZ  loop585
 
-out582:
+out586:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated584
+	JZ     gated588
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -17529,10 +17564,10 @@ out582:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated584:
+gated588:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store583
+	JZ        store587
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17552,7 +17587,7 @@ gated584:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000400, 112(AX)
 
-store583:
+store587:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17598,9 +17633,9 @@ TEXT ·roundPairsAVX512(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX512<>+0(SB), Z0
 	VBROADCASTSS c00000001AVX512<>+0(SB), Z1
 	TESTQ        DX, DX
-	JLE          out586
+	JLE          out590
 
-loop585:
+loop589:
 	VMOVUPS     (CX), Z2
 	VPSRLD      $0x10, Z2, Z3
 	VANDPS      Z1, Z3, Z3
@@ -17632,9 +17667,9 @@ loop585:
 	ADDQ        $0x00000100, CX
 	ADDQ        $0x00000080, AX
 	DECQ        DX
-	JNZ         loop585
+	JNZ         loop589
 
-out586:
+out590:
 	VZEROUPPER
 	RET
 

@@ -176,17 +176,17 @@ func (s isa) multiply(c []float32, cp int, f factors, m, k, np int, spans []Span
 			if last && e.Act == ReLU {
 				flags |= mulFlagReLU
 			}
+			t := mulTask{a: unsafe.Add(f.a, 4*(i*f.rs+q*f.cs)), rs: 4 * f.rs, cs: 4 * f.cs, k: min(depth, k-q), flags: flags}
+			if e.Bias != nil && q == 0 {
+				t.bias = at(e.Bias, i)
+			}
+			if spans != nil {
+				t.spans = unsafe.Pointer(unsafe.SliceData(first))
+			}
 			for p := range np {
-				t := mulTask{a: unsafe.Add(f.a, 4*(i*f.rs+q*f.cs)), b: unsafe.Add(f.b, 4*(p*f.bp+q*Lanes)), c: at(c, p*cp+i*Lanes),
-					rs: 4 * f.rs, cs: 4 * f.cs, k: min(depth, k-q), m: next - i, flags: flags}
-				if e.Bias != nil && q == 0 {
-					t.bias = at(e.Bias, i)
-				}
+				t.b, t.c, t.m = unsafe.Add(f.b, 4*(p*f.bp+q*Lanes)), at(c, p*cp+i*Lanes), next-i // the assembly counts m down
 				if e.Gate != nil && last {
 					t.gate = at(e.Gate, p*e.GateStride+i*Lanes)
-				}
-				if spans != nil {
-					t.spans = unsafe.Pointer(unsafe.SliceData(first))
 				}
 				task := (*byte)(unsafe.Pointer(&t))
 				switch half := e.Half && p == np-1; {

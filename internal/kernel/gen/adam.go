@@ -8,6 +8,9 @@ import (
 // sliceBytes is the size of a slice header: grads points at a list of them, whose first word is the pointer.
 const sliceBytes = 24
 
+// ahead is how many bytes before they are used parameters and gradients are asked for: half of the gradients lie with another core.
+const ahead = 1024
+
 // sumShards is Σ_j grads[j] at the byte offset.
 func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
 	g := m.zero()
@@ -16,6 +19,7 @@ func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
 	MOVQ(shards, j)
 	times(j, func() {
 		MOVQ(at(p, 0), base)
+		PREFETCHT0(Mem{Base: base, Index: offset, Scale: 1, Disp: ahead})
 		where := Mem{Base: base, Index: offset, Scale: 1}
 		if k == nil {
 			VADDPS(where, g, g)
@@ -25,6 +29,20 @@ func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
 		advance(sliceBytes, p)
 	})
 	return g
+}
+
+// masked loads a vector of the mask, and jumps to frozen where all of it is 0. Of a network with masks half the vectors are.
+func (m *machine) masked(load func(p gp) vector, mk gp, frozen string) vector {
+	s := load(mk)
+	if m.wide {
+		k := K()
+		VPTESTMD(s, s, k)
+		KORTESTW(k, k)
+	} else {
+		VPTEST(s, s)
+	}
+	JZ(LabelRef(frozen))
+	return s
 }
 
 // Constants of adam, in the order of adamConstants in optim_amd64.go.
@@ -68,16 +86,19 @@ func (m *machine) adam() {
 				VMOVUPS(x, where)
 			}
 		}
-		g := m.sumShards(grads, shards, offset, k)
-		decay := constant(adamDecay)
-		VMULPS(constant(adamScale), g, g)
-		unmasked := label("unmasked")
+		scale, decay := constant(adamScale), constant(adamDecay)
+		unmasked, frozen := label("unmasked"), label("frozen")
 		TESTQ(mk, mk)
 		JZ(LabelRef(unmasked))
-		s := load(mk)
-		VMULPS(s, g, g)
+		s := m.masked(load, mk, frozen)
+		VMULPS(s, scale, scale)
 		VMULPS(s, decay, decay)
 		Label(unmasked)
+		g := m.sumShards(grads, shards, offset, k)
+		VMULPS(scale, g, g)
+		for _, p := range []gp{w, mo, v} {
+			PREFETCHT0(Mem{Base: p, Index: offset, Scale: 1, Disp: ahead})
+		}
 		mm := load(mo)
 		VMULPS(constant(adamBeta1), mm, mm)
 		VFMADD231PS(constant(adamRest1), g, mm)
@@ -96,6 +117,7 @@ func (m *machine) adam() {
 		VFMADD231PS(decay, x, mm)
 		VFNMADD231PS(constant(adamRate), mm, x)
 		store(x, w)
+		Label(frozen)
 	}
 	m.overOffset(n, offset, step)
 	m.end()
@@ -114,17 +136,21 @@ func (m *machine) sumSquares() {
 	offset := GP64()
 	XORQ(offset, offset)
 	m.overOffset(n, offset, func(k *mask) {
-		g := m.sumShards(grads, shards, offset, k)
-		unmasked := label("unmasked")
+		load := func(p gp) vector {
+			where := Mem{Base: p, Index: offset, Scale: 1}
+			if k != nil {
+				return m.loadFirst(*k, where)
+			}
+			return m.load(where)
+		}
+		factor := m.set(1)
+		unmasked, frozen := label("unmasked"), label("frozen")
 		TESTQ(mk, mk)
 		JZ(LabelRef(unmasked))
-		where := Mem{Base: mk, Index: offset, Scale: 1}
-		if k != nil {
-			VMULPS(m.loadFirst(*k, where), g, g)
-		} else {
-			VMULPS(where, g, g)
-		}
+		VMOVAPS(m.masked(load, mk, frozen), factor)
 		Label(unmasked)
+		g := m.sumShards(grads, shards, offset, k)
+		VMULPS(factor, g, g)
 		a, b := m.vec(), m.vec()
 		if m.wide {
 			upper := YMM()
@@ -139,6 +165,7 @@ func (m *machine) sumSquares() {
 		}
 		VFMADD231PD(a, a, lo)
 		VFMADD231PD(b, b, hi)
+		Label(frozen)
 	})
 	VADDPD(lo, hi, lo)
 	VMOVUPD(lo, at(out, 0))
