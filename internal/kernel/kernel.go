@@ -105,7 +105,7 @@ type Set[T Float] struct {
 
 	// Adam updates n parameters: see AdamStep.
 	Adam func(w, m, v []T, grads [][]T, mask []T, s AdamStep)
-	// SumSq returns Σ (Σ_j grads[j][i] · mask[i])² in a fixed order, in float64.
+	// SumSq returns Σ (Σ_j grads[j][i] · mask[i])², mask 0 or 1, in a fixed order, in float64.
 	SumSq func(grads [][]T, mask []T) float64
 
 	// GaussMix ADDS, for each lane e of the panels x (dim rows) the weighted sums over the ny points of y (row-major, dim numbers a
@@ -140,7 +140,7 @@ func (s Spline) Save() int { return 2*s.Bins + 16 }
 
 // An AdamStep holds the constants of one step of Adam or AdamW (arXiv 1412.6980, 1711.05101), with the global gradient scale (clipping) in
 // Scale: g = Scale·Σ_j grads[j]·mask; m ← β1 m + (1−β1) g; v ← β2 v + (1−β2) g²; w ← w − Rate·(m·Correct1/(√(v·Correct2)+Eps) + Decay·w·mask).
-// mask nil means all ones; where it is 0, m and v have to be 0, and stay so. The caller clears the gradients.
+// mask nil means all ones; where it is 0, w stays, m and v have to be 0, and gradients have no effect. All others are cleared.
 type AdamStep struct {
 	Rate, Beta1, Beta2, Eps, Decay, Scale float64
 	Correct1, Correct2                    float64 // 1/(1−β^t)

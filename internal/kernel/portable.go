@@ -412,20 +412,19 @@ func softmaxBackward[T Float](ds []T, dsp int, gp []T, gpp int, out []T, pp int,
 func adam[T Float](w, m, v []T, grads [][]T, mask []T, s AdamStep) {
 	b1, b2 := T(s.Beta1), T(s.Beta2)
 	for i := range w {
+		if mask != nil && mask[i] == 0 {
+			continue
+		}
 		var g T
 		for _, sh := range grads {
 			g += sh[i]
+			sh[i] = 0
 		}
 		g *= T(s.Scale)
-		decay := T(s.Decay)
-		if mask != nil {
-			g *= mask[i]
-			decay *= mask[i]
-		}
 		m[i] = b1*m[i] + T(1-s.Beta1)*g
 		v[i] = b2*v[i] + T(1-s.Beta2)*g*g
 		step := m[i] * T(s.Correct1) / (T(math.Sqrt(float64(v[i]*T(s.Correct2)))) + T(s.Eps))
-		w[i] -= T(s.Rate) * (step + decay*w[i])
+		w[i] -= T(s.Rate) * (step + T(s.Decay)*w[i])
 	}
 }
 
@@ -435,12 +434,12 @@ func sumSq[T Float](grads [][]T, mask []T) float64 {
 	}
 	s := 0.0
 	for i := range grads[0] {
+		if mask != nil && mask[i] == 0 {
+			continue
+		}
 		var g T
 		for _, sh := range grads {
 			g += sh[i]
-		}
-		if mask != nil {
-			g *= mask[i]
 		}
 		s += float64(g) * float64(g)
 	}

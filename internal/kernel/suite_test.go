@@ -661,6 +661,13 @@ func TestAdamAndSumSq(t *testing.T) {
 					w.check(t, name+" w", 2e-6)
 					m.check(t, name+" m", 2e-6)
 					v.check(t, name+" v", 2e-6)
+					for j, g := range gs {
+						for i, left := range g {
+							if (!masked || mask.s[i] != 0) && left != 0 {
+								t.Fatalf("%s: gradient %d of shard %d is still %g", name, i, j, left)
+							}
+						}
+					}
 				}
 			}
 		}

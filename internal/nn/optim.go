@@ -85,7 +85,7 @@ func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T
 // normKeep is how much of the running mean of norms a step keeps.
 const normKeep = 0.99
 
-// Update applies one step at the given rate to the sum of the shards, clears them, and returns the norm of the gradient before
+// Update applies one step at the given rate to the sum of the shards, clears these, but for what the masks freeze, and returns the norm of the gradient before
 // clipping (0 without Clip and ClipRatio, which are what needs it).
 func (a *Adam[T]) Update(rate float64) float64 {
 	norm := 0.0
@@ -129,9 +129,6 @@ func (a *Adam[T]) apply(_, c int) {
 	lo, hi := c*chunk, min(a.ps.Len(), (c+1)*chunk)
 	w := a.ps.W[lo:hi]
 	a.k.Adam(w, a.M[lo:hi], a.V[lo:hi], a.views[c], a.masks[c], a.step)
-	for _, g := range a.views[c] {
-		clear(g)
-	}
 	if a.Mean == nil {
 		return
 	}

@@ -11,8 +11,8 @@ const sliceBytes = 24
 // ahead is how many bytes before they are used parameters and gradients are asked for: half of the gradients lie with another core.
 const ahead = 1024
 
-// sumShards is Σ_j grads[j] at the byte offset.
-func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
+// sumShards is Σ_j grads[j] at the byte offset, which are cleared if after is a vector of zeros.
+func (m *machine) sumShards(grads, shards, offset gp, k *mask, after vector) vector {
 	g := m.zero()
 	p, j, base := GP64(), GP64(), GP64()
 	MOVQ(grads, p)
@@ -25,6 +25,13 @@ func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
 			VADDPS(where, g, g)
 		} else {
 			VADDPS(m.loadFirst(*k, where), g, g)
+		}
+		switch {
+		case after == nil:
+		case k == nil:
+			VMOVUPS(after, where)
+		default:
+			m.storeFirst(*k, after, where)
 		}
 		advance(sliceBytes, p)
 	})
@@ -94,7 +101,7 @@ func (m *machine) adam() {
 		VMULPS(s, scale, scale)
 		VMULPS(s, decay, decay)
 		Label(unmasked)
-		g := m.sumShards(grads, shards, offset, k)
+		g := m.sumShards(grads, shards, offset, k, m.zero())
 		VMULPS(scale, g, g)
 		for _, p := range []gp{w, mo, v} {
 			PREFETCHT0(Mem{Base: p, Index: offset, Scale: 1, Disp: ahead})
@@ -149,7 +156,7 @@ func (m *machine) sumSquares() {
 		JZ(LabelRef(unmasked))
 		VMOVAPS(m.masked(load, mk, frozen), factor)
 		Label(unmasked)
-		g := m.sumShards(grads, shards, offset, k)
+		g := m.sumShards(grads, shards, offset, k, nil)
 		VMULPS(factor, g, g)
 		a, b := m.vec(), m.vec()
 		if m.wide {
