@@ -36,7 +36,11 @@ func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
 // Matrix adds a weight matrix, rows padded to multiples of 16, zero until it is initialised. Names must differ.
 func (ps *Params[T]) Matrix(name string, rows, cols int) *Param {
-	return ps.add(name, rows, cols, roundUp(cols, align))
+	ld := roundUp(cols, align)
+	if ld%1024 == 0 { // a product that steps over rows a multiple of 4096 bytes apart would find them in few sets of the level-1 cache
+		ld += align
+	}
+	return ps.add(name, rows, cols, ld)
 }
 
 // Vector adds a bias or another list of n numbers.
