@@ -14,7 +14,7 @@ import (
 
 // Threads is how many goroutines work where the caller asks for no number: GOMAXPROCS, or one where the control group grants at most one core. GOMAXPROCS is
 // two there at the least, and the second worker would spend on waiting what the first needs. The environment variable GOMAXPROCS, where set, is followed.
-func Threads() int { return threads(runtime.GOMAXPROCS(0), os.Getenv("GOMAXPROCS"), quota()) }
+func Threads() int { return threads(runtime.GOMAXPROCS(0), asked(), quota()) }
 
 func threads(procs int, asked string, cores float64) int {
 	if asked != "" || cores > 1 {
@@ -23,7 +23,11 @@ func threads(procs int, asked string, cores float64) int {
 	return 1
 }
 
-var quota = sync.OnceValue(func() float64 { return granted(os.DirFS("/")) })
+// What the process was started with is read once: every loop asks.
+var (
+	asked = sync.OnceValue(func() string { return os.Getenv("GOMAXPROCS") })
+	quota = sync.OnceValue(func() float64 { return granted(os.DirFS("/")) })
+)
 
 // granted is the number of cores that the control groups of this process may use together, the least of them and those above; +Inf where none is limited.
 // Both versions of control groups are understood, mounted where systemd and containers mount them. Inside a container the path that the process is told may

@@ -38,13 +38,22 @@ func (m *machine) sumShards(grads, shards, offset gp, k *mask, after vector) vec
 	return g
 }
 
+// loadAt loads a vector at the byte offset from p, with k its first lanes.
+func (m *machine) loadAt(p, offset gp, k *mask) vector {
+	where := Mem{Base: p, Index: offset, Scale: 1}
+	if k != nil {
+		return m.loadFirst(*k, where)
+	}
+	return m.load(where)
+}
+
 // masked loads a vector of the mask, and jumps to frozen where all of it is 0. Of a network with masks half the vectors are.
-func (m *machine) masked(load func(p gp) vector, mk gp, frozen string) vector {
-	s := load(mk)
+func (m *machine) masked(mk, offset gp, k *mask, frozen string) vector {
+	s := m.loadAt(mk, offset, k)
 	if m.wide {
-		k := K()
-		VPTESTMD(s, s, k)
-		KORTESTW(k, k)
+		any := K()
+		VPTESTMD(s, s, any)
+		KORTESTW(any, any)
 	} else {
 		VPTEST(s, s)
 	}
@@ -78,13 +87,7 @@ func (m *machine) adam() {
 		return x
 	}
 	step := func(k *mask) {
-		load := func(p gp) vector {
-			where := Mem{Base: p, Index: offset, Scale: 1}
-			if k != nil {
-				return m.loadFirst(*k, where)
-			}
-			return m.load(where)
-		}
+		load := func(p gp) vector { return m.loadAt(p, offset, k) }
 		store := func(x vector, p gp) {
 			where := Mem{Base: p, Index: offset, Scale: 1}
 			if k != nil {
@@ -97,7 +100,7 @@ func (m *machine) adam() {
 		unmasked, frozen := label("unmasked"), label("frozen")
 		TESTQ(mk, mk)
 		JZ(LabelRef(unmasked))
-		s := m.masked(load, mk, frozen)
+		s := m.masked(mk, offset, k, frozen)
 		VMULPS(s, scale, scale)
 		VMULPS(s, decay, decay)
 		Label(unmasked)
@@ -143,18 +146,11 @@ func (m *machine) sumSquares() {
 	offset := GP64()
 	XORQ(offset, offset)
 	m.overOffset(n, offset, func(k *mask) {
-		load := func(p gp) vector {
-			where := Mem{Base: p, Index: offset, Scale: 1}
-			if k != nil {
-				return m.loadFirst(*k, where)
-			}
-			return m.load(where)
-		}
 		factor := m.set(1)
 		unmasked, frozen := label("unmasked"), label("frozen")
 		TESTQ(mk, mk)
 		JZ(LabelRef(unmasked))
-		VMOVAPS(m.masked(load, mk, frozen), factor)
+		VMOVAPS(m.masked(mk, offset, k, frozen), factor)
 		Label(unmasked)
 		g := m.sumShards(grads, shards, offset, k, nil)
 		VMULPS(factor, g, g)
