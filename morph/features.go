@@ -213,6 +213,10 @@ func (c *condition) dim() int {
 // band is half the width of an atom's band, in standard deviations of the tail.
 const band = 2.0
 
+// strip is the width, in the same units, of what lies between an atom's values and the tail above it. Flows are smooth and smear the step at the start of the tail into it: what is found
+// there is missing in the tail.
+const strip = 0.2
+
 // hurdle gives an atom its share of probability: the latent value of a row is the normal score of its rank in the mixed
 // distribution of atom and tail at its own conditions. morphing.md 5.5 B.
 type hurdle struct {
@@ -335,7 +339,7 @@ func (f *feature) encodeAtom(k int, p float64, s *rng.Stream) float64 {
 		z = normalQuantile(p * (1e-9 + (1-2e-9)*s.Float64()))
 	} else {
 		bell := s.Float64() + s.Float64() + s.Float64() - 1.5 // on (-1.5, 1.5)
-		z = -2*band*float64(k+1) + bell*band/1.5
+		z = min(-2*band*float64(k+1)+bell*band/1.5, -band-1.01*strip)
 	}
 	z, _ = f.Final.forward(z)
 	return z
@@ -351,7 +355,7 @@ func (f *feature) atomAt(z, p float64) int {
 			return 0
 		}
 		return -1
-	case z >= -band:
+	case z >= -band-strip:
 		return -1
 	}
 	return min(int((-z-band)/(2*band)), len(f.Atoms)-1)
@@ -367,7 +371,7 @@ func (f *feature) decode(z, p float64, d Domain) (x, slope float64) {
 	return x - f.Shift[d], slope * s
 }
 
-// drop is the way of decode before Tail. atom is -1 for a tail.
+// drop is the way of decode before Tail. atom is -1 for a tail, to which the strip below is mirrored.
 func (f *feature) drop(z, p float64) (u, slope float64, atom int) {
 	z = min(max(z, -1e6), 1e6)
 	u, slope = f.Final.inverse(z)
@@ -378,6 +382,9 @@ func (f *feature) drop(z, p float64) (u, slope float64, atom int) {
 	switch {
 	case f.Hurdle != nil:
 		u, s = below(u, p)
+	case len(f.Atoms) > 0 && u < -band:
+		u, s = unsqueeze(-2*band - u)
+		s = -s
 	case len(f.Atoms) > 0:
 		u, s = unsqueeze(u)
 	}

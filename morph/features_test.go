@@ -692,3 +692,25 @@ func FuzzEncoder(f *testing.F) {
 		}
 	})
 }
+
+// What a flow leaves between an atom and the tail above it is the mirror image of the tail's start; atoms never lie there.
+func TestStripBelongsToTheTail(t *testing.T) {
+	e := fitToy(t, toyTables(t, 10000), nil)
+	f := &e.Features[1]
+	at := func(u float64) float64 { z, _ := f.Final.forward(u); return z }
+	for i := 1; i < 100; i++ {
+		d := strip * float64(i) / 100
+		got, slope := f.decode(at(-band-d), 0, Data)
+		want, up := f.decode(at(-band+d), 0, Data)
+		if math.Abs(got-want) > 1e-9 || math.Abs(slope+up) > 1e-9*up {
+			t.Fatalf("%v below the tail: %v with slope %v, mirrored %v with slope %v", d, got, slope, want, up)
+		}
+	}
+	key := rng.NewKey(1, "atoms")
+	for i := range uint64(100000) {
+		s := key.At(i)
+		if x, _ := f.decode(float64(float32(f.encodeAtom(0, 0, &s))), 0, Data); x != f.Atoms[0] {
+			t.Fatalf("an atom comes back as %v", x)
+		}
+	}
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
+internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -61,12 +61,48 @@ def miss(q):
     return f"p {q['p']:.2g}" if q["name"] in ("chi2", "ratio", "profile", "ks", "atom") else f"{q['after']:.3g} of {q['target']:.3g}"
 
 
+def perfect(a, folder, morphed):
+    """a file like MORPHED whose morphed values are those of a perfect morph: drawn from the law of the data at the event's own conditions, which is those of the nearest of
+    six million events of data that no other sample shares; no event is taken twice while one of the twelve nearest is free"""
+    import numpy as np, uproot
+    from scipy.spatial import cKDTree
+    conditions, features = ["pt", "eta", "noise"], ["v1A", "v2A", "v1B", "v2B"]
+    law = os.path.join(a.work, "oneflow-law")
+    if not os.path.exists(os.path.join(law, "oneflow-data.root")):
+        run(a.bin, "samples", "oneflow", "--out", law, "--events", "6000000", "--seed", "901")
+    data = uproot.open(os.path.join(law, "oneflow-data.root"))["oneflow"].arrays(conditions + features, library="np")
+    sim = uproot.open(morphed)["oneflow"].arrays(conditions + ["morph_weight"], library="np")
+    at = lambda t: np.stack([t[c] / data[c].std() for c in conditions], 1)
+    nearest = cKDTree(at(data)).query(at(sim), k=12)[1]
+    used, row = np.zeros(len(data["pt"]), bool), np.empty(len(nearest), int)
+    for n, near in enumerate(nearest):
+        row[n] = next((k for k in near if not used[k]), near[0])
+        used[row[n]] = True
+    out = {**sim, **{f: data[f][row] for f in features}, **{f + "_morphed": data[f][row] for f in features}}
+    path = os.path.join(folder, "perfect.root")
+    with uproot.recreate(path) as f:
+        f.mktree("oneflow", {k: v.dtype for k, v in out.items()}).extend(out)
+    return path
+
+
+def missed_by_reference(r):
+    """names of the targets of metrics 2 to 6 that the reference misses; of ratios there is no p-value for it"""
+    import numpy as np
+    from scipy.stats import chi2
+    out = [f"{k[0]} of {k[2]}" for k, q in r.items() if k[0] in ("w1", "corr_max", "corr_frob", "mmd2") and q["reference"] > q["target"]]
+    tests = sorted((chi2.sf(q["reference"] * 49, 49), k[2]) for k, q in r.items() if k[0] == "chi2")
+    worst = np.maximum.accumulate([p * (len(tests) - i) for i, (p, _) in enumerate(tests)]) # Holm
+    return out + [f"chi2 of {name}" for p, (_, name) in zip(worst, tests) if p <= 0.01]
+
+
 def fresh(a):
-    """the models of the toy on samples that they have not seen: the judge, and the targets of morph validate on as many events as are held out"""
-    samples, seeds = [11, 12, 13, 14], list(map(int, a.seeds.split(",")))
-    out = ["", "## The toy on fresh samples", "", f"The models of seeds {', '.join(map(str, seeds))}, trained on the sample of the table on top, on samples of their own seeds (`samples oneflow --seed S`), 430 k events a side, of which judge and `morph validate` take 129 k.", "",
+    """the models of the toy on samples that they have not seen, and on their own: the judge, the targets of morph validate on as many events as are held out, and what a perfect morph has"""
+    samples, seeds = [1, 11, 12, 13, 14], list(map(int, a.seeds.split(",")))
+    out = ["", "## The toy on fresh samples", "", f"The models of seeds {', '.join(map(str, seeds))}, trained on sample 1, that of the table on top, on its held-out rows and on samples of their own seeds (`samples oneflow --seed S`), 430 k events a side, of which judge and `morph validate` take 129 k. A perfect morph draws an "
+           "event's features from the law of the data at its conditions; it has the same weights.", "",
            "| sample | model | before | after, judge's weights | conditions alone | after, own weights | conditions alone, own weights | floor | targets | missed |", "|---|---|---|---|---|---|---|---|---|---|"]
-    f, total = lambda v: "%.4f ± %.4f" % v, {"judge": [], "own": []}
+    f, total, missing = lambda v: "%.4f ± %.4f" % v, {}, {}
+    mean = lambda v: sum(v) / len(v)
     for s in samples:
         d = os.path.join(a.work, f"oneflow-{s}-fresh")
         sim, dat = (os.path.join(d, f"oneflow-{k}.root") for k in ("simulation", "data"))
@@ -77,15 +113,64 @@ def fresh(a):
             os.makedirs(folder, exist_ok=True)
             morphed = os.path.join(folder, "morphed.root")
             run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", sim)
-            j, own = judged(judge_toy(a, morphed, dat)), judged(judge_toy(a, morphed, dat, "--weight", "morph_weight"))
-            r, verdict = report(a, model, folder, "--simulation", sim, "--data", dat)
-            missed = ", ".join(f"{k[0]} of {k[2]} ({miss(q)})" for k, q in r.items() if q["pass"] is False)
-            out.append(f"| {s} | {m} | {f(j['before'])} | {f(j['after'])} | {f(j['conditions alone'])} | {f(own['after'])} | {f(own['conditions alone'])} | {f(j['floor'])} | {verdict['pass']} of {verdict['pass'] + verdict['fail']} | {missed or '-'} |")
-            print(out[-1], flush=True)
-            total["judge"].append(j["after"][0])
-            total["own"].append(own["after"][0])
-    mean = lambda v: sum(v) / len(v)
-    return out + [f"| **mean** | | | **{mean(total['judge']):.4f}** | | **{mean(total['own']):.4f}** | | | | |"]
+            if m == seeds[0]:
+                answer = perfect(a, d, morphed)
+            r, verdict = report(a, model, folder, *([] if s == 1 else ["--simulation", sim, "--data", dat]), "--reference", answer)
+            lines = [(str(m), morphed, f"{verdict['pass']} of {verdict['pass'] + verdict['fail']} | " + (", ".join(f"{k[0]} of {k[2]} ({miss(q)})" for k, q in r.items() if q["pass"] is False) or "-"))]
+            missing.setdefault("models", []).append(sum(q["pass"] is False for k, q in r.items() if k[0] in ("w1", "chi2", "corr_max", "corr_frob", "mmd2")))
+            missing.setdefault("perfect", []).append(len(missed_by_reference(r)))
+            if m == seeds[-1]:
+                lines.append(("perfect morph", answer, " | of metrics 2 to 6, with the weights of this model: " + (", ".join(missed_by_reference(r)) or "-")))
+            for name, file, rest in lines:
+                j, own = judged(judge_toy(a, file, dat)), judged(judge_toy(a, file, dat, "--weight", "morph_weight"))
+                out.append(f"| {s} | {name} | {f(j['before']) if name == str(m) else '-'} | {f(j['after'])} | {f(j['conditions alone'])} | {f(own['after'])} | {f(own['conditions alone'])} | {f(j['floor'])} | {rest} |")
+                print(out[-1], flush=True)
+                t = total.setdefault("perfect morph" if name != str(m) else "models", ([], []))
+                t[0].append(j["after"][0])
+                t[1].append(own["after"][0])
+    for name, (j, own) in total.items():
+        out.append(f"| **mean** | **{name}** | | **{mean(j):.4f}** | | **{mean(own):.4f}** | | | | |")
+    return out + ["", f"Of the {len(missing['models'])} × 19 targets of W1, χ², correlations and MMD the models miss {sum(missing['models'])}, the perfect morph {sum(missing['perfect'])}."]
+
+
+NETWORKS = [("2 × 64", "64, 64", 0), ("2 × 128, the default", "128, 128", 0), ("2 × 128", "128, 128", 0.1), ("2 × 256", "256, 256", 0), ("2 × 256", "256, 256", 0.05), ("2 × 256", "256, 256", 0.2)]
+
+
+def network(a):
+    """what a training on 300 k events leaves, by trees that see so many events of a perfect morph at the same conditions that they find it"""
+    out = ["", "## Width and decay", "", "The toy trained on a sample of its own (seed 21), seed 1 of the training, 1.2 million other events (seed 902) morphed. Trees are trained on half of them, against a perfect morph of the very same events, and judge the other half.", "",
+           "| hidden layers | decay | held-out NLL | trained | AUC of morphed against perfect |", "|---|---|---|---|---|"]
+    d = [os.path.join(a.work, f"oneflow-{s}-network") for s in (21, 902)]
+    for folder, seed, events in zip(d, (21, 902), (430000, 1200000)):
+        if not os.path.exists(folder):
+            run(a.bin, "samples", "oneflow", "--out", folder, "--events", str(events), "--seed", str(seed))
+    answer = ""
+    for name, hidden, decay in NETWORKS:
+        folder = os.path.join(d[0], hidden.split(",")[0] + f"-{decay}")
+        log, _ = train(a, "docs/configs/oneflow.yaml", folder, "--set", f"inputs.simulation=[{d[0]}/oneflow-simulation.root]", "--set", f"inputs.data=[{d[0]}/oneflow-data.root]",
+                       "--set", f"flow.hidden=[{hidden}]", "--set", f"train.weight_decay={decay}")
+        nll = min(r["nll"] for r in map(json.loads, open(os.path.join(folder, "log.jsonl"))) if r["kind"] == "evaluation")
+        morphed = os.path.join(folder, "morphed.root")
+        run(a.bin, "morph", "apply", "-m", os.path.join(folder, "model.hmm"), "-o", morphed, "--force", os.path.join(d[1], "oneflow-simulation.root"))
+        answer, trained = answer or perfect(a, d[1], morphed), re.search(r"steps in (\S+?);? ", log).group(1)
+        out.append(f"| {name} | {decay} | {nll:.4f} | {trained} | {residual(morphed, answer)} |")
+        print(out[-1], flush=True)
+    return out
+
+
+def residual(morphed, answer):
+    """the AUC of one classifier between the morphed values of two files of the same events, on the rows that it has not seen"""
+    import numpy as np, uproot, xgboost as xgb
+    names = ["pt", "eta", "noise", "v1A_morphed", "v2A_morphed", "v1B_morphed", "v2B_morphed"]
+    x = [np.stack(list(uproot.open(f)["oneflow"].arrays(names, library="np").values()), 1) for f in (morphed, answer)]
+    part = np.arange(len(x[0])) % 8
+    rows = lambda which: xgb.DMatrix(np.concatenate([v[which] for v in x]), np.repeat([0, 1], which.sum()))
+    trees = xgb.train(dict(objective="binary:logistic", eta=0.05, max_depth=6, subsample=0.8, min_child_weight=50, tree_method="hist", max_bin=128, nthread=os.cpu_count(), eval_metric="auc", seed=1),
+                      rows(np.isin(part, [2, 4, 6])), 600, evals=[(rows(part == 0), "stop")], early_stopping_rounds=30, verbose_eval=False)
+    judged = part % 2 == 1
+    n, score = judged.sum(), trees.predict(rows(judged), iteration_range=(0, trees.best_iteration + 1))
+    rank = np.argsort(np.argsort(score))
+    return f"{((rank[n:] + 1).sum() - n * (n + 1) / 2) / n**2:.4f} ± {(1 / (6 * n))**0.5:.4f}"
 
 
 def methods(a):
@@ -185,7 +270,7 @@ def sweep(a):
     """the bound on transport at 0.5, 1 and 2 times its free value: held-out likelihood"""
     sim, dat, extra = oneflow(a)
     seeds = a.seeds.split(",")
-    out = ["", "## Bound on transport", "", f"One-flow toy, 6000 steps, constraints from half of them on. Held-out negative log-likelihood of the best step and the transport reached, seeds {', '.join(seeds)}.", "",
+    out = ["", "## Bound on transport", "", f"One-flow toy, the default network, 6000 steps, constraints from half of them on. Held-out negative log-likelihood of the best step and the transport reached, seeds {', '.join(seeds)}.", "",
            "| bound on transport | held-out NLL | transport [sd] | multiplier |", "|---|---|---|---|"]
     curve = {"bounds": [0.5, 1, 2, 0], "nll": [], "transport": []}
     for b in curve["bounds"]:
@@ -194,8 +279,9 @@ def sweep(a):
             folder = os.path.join(a.work, f"sweep-{b}-{seed}")
             # without a bound, one that never acts: so that the transport is in the log
             cons = ["--set", "constraints=[{quantity: transport, max: %s x free}]" % (b or 100)]
+            default = ["--set", "flow.hidden=[128, 128]", "--set", "train.weight_decay=0", "--set", "split.validation=0.1"]
             run(a.bin, "morph", "train", "-c", "docs/configs/oneflow.yaml", "--out", folder, "--force", "--set", f"seed={seed}", "--set", "train.epochs=0", "--set", "train.steps=6000", "--set",
-                "train.constraint_warmup=0.5", *cons, *extra)
+                "train.constraint_warmup=0.5", *default, *cons, *extra)
             rows = [json.loads(l) for l in open(os.path.join(folder, "log.jsonl"))]
             nll.append([r for r in rows if r["kind"] == "evaluation"][-1]["nll"])
             last = [r for r in rows if "transport" in r][-1]
@@ -240,7 +326,7 @@ def photons(a):
     return rows
 
 
-SECTIONS = {"fresh": fresh, "trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
+SECTIONS = {"fresh": fresh, "network": network, "trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "sweep": sweep, "hdna": hdna}
 
 
 def measure(task, seed, a):
@@ -287,7 +373,7 @@ def table(rows, sections):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2,fresh,trees,photons,methods,diphoton,sweep,hdna")
+    p.add_argument("--tasks", default="oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")
