@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
+internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,sweep,hdna] [--seeds 1,2,3] [--samples 1,11,12,13,14] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -97,7 +97,7 @@ def missed_by_reference(r):
 
 def fresh(a):
     """the models of the toy on samples that they have not seen, and on their own: the judge, the targets of morph validate on as many events as are held out, and what a perfect morph has"""
-    samples, seeds = [1, 11, 12, 13, 14], list(map(int, a.seeds.split(",")))
+    samples, seeds = list(map(int, a.samples.split(","))), list(map(int, a.seeds.split(",")))
     out = ["", "## The toy on fresh samples", "", f"The models of seeds {', '.join(map(str, seeds))}, trained on sample 1, that of the table on top, on its held-out rows and on samples of their own seeds (`samples oneflow --seed S`), 430 k events a side, of which judge and `morph validate` take 129 k. A perfect morph draws an "
            "event's features from the law of the data at its conditions; it has the same weights.", "",
            "| sample | model | before | after, judge's weights | conditions alone | after, own weights | conditions alone, own weights | floor | targets | missed |", "|---|---|---|---|---|---|---|---|---|---|"]
@@ -375,6 +375,7 @@ if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tasks", default="oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
+    p.add_argument("--samples", default="1,11,12,13,14", help="seeds of the samples of the task fresh")
     p.add_argument("--bin", default="bin/hepmorph")
     p.add_argument("--work", default="runs/measure")
     p.add_argument("--keep", action="store_true", help="go on with trainings that are there instead of repeating them")
