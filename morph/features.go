@@ -338,8 +338,8 @@ func (f *feature) encodeAtom(k int, p float64, s *rng.Stream) float64 {
 	if f.Hurdle != nil {
 		z = normalQuantile(p * (1e-9 + (1-2e-9)*s.Float64()))
 	} else {
-		bell := s.Float64() + s.Float64() + s.Float64() - 1.5 // on (-1.5, 1.5)
-		z = min(-2*band*float64(k+1)+bell*band/1.5, -band-1.01*strip)
+		bell := s.Float64() + s.Float64() + s.Float64() - 1.5         // on (-1.5, 1.5)
+		z = min(-2*band*float64(k+1)+bell*band/1.5, -band-1.01*strip) // so far below the strip that float32 keeps it there
 	}
 	z, _ = f.Final.forward(z)
 	return z

@@ -62,8 +62,8 @@ def miss(q):
 
 
 def perfect(a, folder, morphed):
-    """a file like MORPHED whose morphed values are those of a perfect morph: drawn from the law of the data at the event's own conditions, which is those of the nearest of
-    six million events of data that no other sample shares; no event is taken twice while one of the twelve nearest is free"""
+    """a file like MORPHED whose morphed values are those of a perfect morph: drawn from the law of the data at the event's own conditions, by taking them from the
+    nearest of six million events of data that no other sample shares; none is taken twice while one of the twelve nearest is free"""
     import numpy as np, uproot
     from scipy.spatial import cKDTree
     conditions, features = ["pt", "eta", "noise"], ["v1A", "v2A", "v1B", "v2B"]
@@ -85,12 +85,16 @@ def perfect(a, folder, morphed):
     return path
 
 
+WITH_P_OR_TARGET = ("w1", "chi2", "corr_max", "corr_frob", "mmd2") # metrics 2 to 6 but for ratios, which have no p-value for a reference
+
+
 def missed_by_reference(r):
-    """names of the targets of metrics 2 to 6 that the reference misses; of ratios there is no p-value for it"""
+    """names of the targets of these that the reference misses"""
     import numpy as np
     from scipy.stats import chi2
-    out = [f"{k[0]} of {k[2]}" for k, q in r.items() if k[0] in ("w1", "corr_max", "corr_frob", "mmd2") and q["reference"] > q["target"]]
-    tests = sorted((chi2.sf(q["reference"] * 49, 49), k[2]) for k, q in r.items() if k[0] == "chi2")
+    out = [f"{k[0]} of {k[2]}" for k, q in r.items() if k[0] in WITH_P_OR_TARGET and k[0] != "chi2" and q["reference"] > q["target"]]
+    ndf = lambda q: 2 / q["floor_sd"]**2
+    tests = sorted((chi2.sf(q["reference"] * ndf(q), ndf(q)), k[2]) for k, q in r.items() if k[0] == "chi2")
     worst = np.maximum.accumulate([p * (len(tests) - i) for i, (p, _) in enumerate(tests)]) # Holm
     return out + [f"chi2 of {name}" for p, (_, name) in zip(worst, tests) if p <= 0.01]
 
@@ -115,9 +119,9 @@ def fresh(a):
             run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", sim)
             if m == seeds[0]:
                 answer = perfect(a, d, morphed)
-            r, verdict = report(a, model, folder, *([] if s == 1 else ["--simulation", sim, "--data", dat]), "--reference", answer)
+            r, verdict = report(a, model, folder, "--simulation", sim, "--data", dat, "--reference", answer)
             lines = [(str(m), morphed, f"{verdict['pass']} of {verdict['pass'] + verdict['fail']} | " + (", ".join(f"{k[0]} of {k[2]} ({miss(q)})" for k, q in r.items() if q["pass"] is False) or "-"))]
-            missing.setdefault("models", []).append(sum(q["pass"] is False for k, q in r.items() if k[0] in ("w1", "chi2", "corr_max", "corr_frob", "mmd2")))
+            missing.setdefault("models", []).append(sum(q["pass"] is False for k, q in r.items() if k[0] in WITH_P_OR_TARGET))
             missing.setdefault("perfect", []).append(len(missed_by_reference(r)))
             if m == seeds[-1]:
                 lines.append(("perfect morph", answer, " | of metrics 2 to 6, with the weights of this model: " + (", ".join(missed_by_reference(r)) or "-")))
