@@ -132,7 +132,7 @@ func (o *linearOp[T]) Backward(f *ad.Frame[T], fresh []bool) {
 	xt, dw := f.Temp(np*lanes*ld), f.Temp(d*ld)
 	clear(dw)
 	f.K.Transpose(xt, ld, lanes*ld, right, o.x.Stride(), d, np)
-	f.K.GradW(dw, ld, left, o.x.Stride(), xt, ld, lanes*ld, d, d, np, nil)
+	f.K.GradW(dw, ld, left, o.x.Stride(), xt, ld, lanes*ld, d, d, np, nil, true)
 	db := f.Temp(d)
 	clear(db)
 	f.K.RowSum(db, left, o.x.Stride(), d, np)

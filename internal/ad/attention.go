@@ -282,7 +282,7 @@ func (t *tokens[T]) start() { clear(t.sum) }
 func (t *tokens[T]) add(w []T, s int, rows []T, ld, seen, np int) {
 	const l = kernel.Lanes
 	for u := 0; u < t.units; u += l {
-		t.f.K.GradW(t.sum[(u/l*t.lanes+t.by.off)*l:], l, w, s, rows[u:], ld, l*ld, seen, min(l, t.units-u), np, nil)
+		t.f.K.GradW(t.sum[(u/l*t.lanes+t.by.off)*l:], l, w, s, rows[u:], ld, l*ld, seen, min(l, t.units-u), np, nil, true)
 	}
 }
 

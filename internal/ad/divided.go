@@ -66,7 +66,8 @@ func (t *team[T]) start(worker int) *Frame[T] {
 // look turns the frames of the team to the memory of a tile.
 func (t *team[T]) look(f *Frame[T]) {
 	for _, v := range t.views {
-		v.slab, v.grads, v.dw, v.losses, v.backward, v.Items, v.First = f.slab, f.grads, f.dw, f.losses, f.backward, f.Items, f.First
+		v.slab, v.grads, v.dw, v.spent, v.losses = f.slab, f.grads, f.dw, f.spent, f.losses
+		v.backward, v.Items, v.First = f.backward, f.Items, f.First
 	}
 }
 
@@ -75,6 +76,9 @@ func (e *Exec[T]) shared() bool { return e.set.Shards == 1 && e.pool.Workers() >
 
 // runTogether runs the tiles of a pass one after another, all workers on each.
 func (e *Exec[T]) runTogether(tiles int) {
+	if e.run.Backward {
+		e.shards.Settle(e.pool) // no worker may clear what another adds to
+	}
 	for t := range tiles {
 		f := e.frames[0]
 		if e.run.Keep {

@@ -27,6 +27,7 @@ type Frame[T kernel.Float] struct {
 	pairs    scratch[uint32]
 	rounded  map[*Param][]uint32 // weights of Linear as pairs of bfloat16 numbers, where it multiplies such
 	dw       []T
+	spent    []bool // see Shards
 	attended attended[T]
 	heads    attention[T] // a part of one
 	unseen   []bool       // by tensor: accumulators that nobody looks at in this run
@@ -80,7 +81,21 @@ func (f *Frame[T]) G(t Tensor) []T {
 func (f *Frame[T]) W(p *Param) []T { return f.prog.Params.W[p.Off:][:p.Size()] }
 
 // DW is where the gradient of a parameter is added.
-func (f *Frame[T]) DW(p *Param) []T { return f.dw[p.Off:][:p.Size()] }
+func (f *Frame[T]) DW(p *Param) []T {
+	dw, fresh := f.FreshDW(p)
+	if fresh {
+		clear(dw)
+	}
+	return dw
+}
+
+// FreshDW is DW for an operation that computes all of a gradient that may move: where it is fresh, what is there has to be overwritten.
+func (f *Frame[T]) FreshDW(p *Param) (dw []T, fresh bool) {
+	if fresh = f.spent[p.index]; fresh {
+		f.spent[p.index] = false
+	}
+	return f.dw[p.Off:][:p.Size()], fresh
+}
 
 // Temp returns at least n numbers of scratch that live until the operation returns. Their content is arbitrary.
 func (f *Frame[T]) Temp(n int) []T { return f.temp.take(n) }
@@ -156,35 +171,6 @@ type Exec[T kernel.Float] struct {
 
 	rounded map[*Param][]uint32 // see Frame
 	team    *team[T]
-}
-
-// Shards are partial gradients that several programs over the same parameters add to.
-type Shards[T kernel.Float] struct{ G [][]T }
-
-// largeNetwork is the number of parameters from which on partial gradients do not stay in any cache.
-const largeNetwork = 1 << 22
-
-// Shards is the number of gradient shards that suits a network: four, each of which a worker fills with tiles of its own, or one, to which the
-// workers add together, for a network so large that its weights and gradients come from memory for every tile.
-func (ps *Params[T]) Shards() int {
-	if ps.Len() < largeNetwork {
-		return 4
-	}
-	return 1
-}
-
-// NewShards makes n zeroed gradients for ps.
-func NewShards[T kernel.Float](ps *Params[T], n int) *Shards[T] {
-	s := &Shards[T]{G: make([][]T, n)}
-	for i := range s.G {
-		s.G[i] = kernel.Slab[T](ps.Len())
-	}
-	return s
-}
-
-// Clear sets all partial gradients to zero.
-func (s *Shards[T]) Clear(p *Pool) {
-	p.Run(len(s.G), func(_, t int) { clear(s.G[t]) })
 }
 
 // Compile fixes the memory of the program and how it runs. Parameters added later are not seen.
@@ -353,7 +339,7 @@ func (e *Exec[T]) begin(f *Frame[T], tile, worker int) {
 
 // beginBack gives a frame the shard for its gradients, and cotangents that start at zero.
 func (e *Exec[T]) beginBack(f *Frame[T], shard int) {
-	f.dw = e.shards.G[shard]
+	f.dw, f.spent = e.shards.G[shard], e.shards.spent[shard]
 	for _, z := range e.zero {
 		clear(f.G(z))
 	}
@@ -380,6 +366,7 @@ func (e *Exec[T]) Back(n int, cotangents []Sink[T]) {
 	e.back.N = n
 	e.run = &e.back
 	if e.shared() {
+		e.shards.Settle(e.pool)
 		for t := range e.tileCount(n) {
 			e.beginKept(t, 0)
 			e.backwardTogether(e.kept[t])

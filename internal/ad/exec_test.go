@@ -361,3 +361,37 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 		t.Error("memory that is used again changes the result")
 	}
 }
+
+// TestSpentGradients holds that a step after an optimizer's begins at zero in every shard, those that get no tile and the parameters that no
+// operation reaches included.
+func TestSpentGradients(t *testing.T) {
+	for _, set := range []ad.Settings{{Items: 3}, {Items: 3, Shards: 1}} {
+		for _, threads := range []int{1, 3} {
+			pool := ad.NewPool(threads)
+			b := newBlock(pool, 40, set)
+			b.run.N = 5
+			b.exec.Run(&b.run)
+			want := b.gradient()
+			b.run.N = 40
+			b.exec.Run(&b.run)
+			if slices.Equal(b.gradient(), want) {
+				t.Fatal("a second step adds nothing: the test shows nothing")
+			}
+			b.sh.Spend()
+			b.run.N = 5
+			b.exec.Run(&b.run)
+			b.sh.Settle(pool)
+			if !slices.Equal(b.gradient(), want) {
+				t.Errorf("%d threads, %d shards: something of the step before is left", threads, len(b.sh.G))
+			}
+			b.sh.Spend()
+			b.sh.Settle(pool)
+			for _, g := range b.gradient() {
+				if g != 0 {
+					t.Fatal("gradients are left")
+				}
+			}
+			pool.Close()
+		}
+	}
+}

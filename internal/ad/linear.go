@@ -93,7 +93,8 @@ const (
 // Turned inputs lie in blocks of so many columns as the kernel takes at a time, all panels of a block in one piece.
 func (o *linear[T]) weightGradient(f *Frame[T], lo, hi, part, parts int) {
 	const l = kernel.Lanes
-	np, dw, x, gy, sy, sx := f.Panels(o.x), f.DW(o.w), f.V(o.x), f.G(o.y), o.y.Stride(), o.x.Stride()
+	np, x, gy, sy, sx := f.Panels(o.x), f.V(o.x), f.G(o.y), o.y.Stride(), o.x.Stride()
+	dw, fresh := f.FreshDW(o.w)
 	width := roundUp(hi-lo, align)
 	turned := f.Temp(min(np, gradPanels) * l * width)
 	for p := 0; p < np; p += gradPanels {
@@ -111,7 +112,7 @@ func (o *linear[T]) weightGradient(f *Frame[T], lo, hi, part, parts int) {
 			}
 			for u := 0; u < width; u += l {
 				w := min(l, width-u)
-				f.K.GradW(dw[i*o.w.LD+lo+u:], o.w.LD, g, sy, turned[u*n*l:], w, w*l, m, min(w, hi-lo-u), n, nil)
+				f.K.GradW(dw[i*o.w.LD+lo+u:], o.w.LD, g, sy, turned[u*n*l:], w, w*l, m, min(w, hi-lo-u), n, nil, p > 0 || !fresh)
 			}
 		}
 	}

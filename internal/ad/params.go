@@ -22,6 +22,7 @@ type Param struct {
 	Rows, Cols int
 	LD         int
 	Off        int
+	index      int // in the list
 }
 
 // Size is the number of entries in the flat vector, padding included.
@@ -52,7 +53,7 @@ func (ps *Params[T]) add(name string, rows, cols, ld int) *Param {
 			panic("ad: two parameters of one name: " + name)
 		}
 	}
-	p := &Param{Name: name, Rows: rows, Cols: cols, LD: ld, Off: len(ps.W)}
+	p := &Param{Name: name, Rows: rows, Cols: cols, LD: ld, Off: len(ps.W), index: len(ps.List)}
 	n := roundUp(rows*ld, align)
 	ps.W, ps.Mask = longer(ps.W, n), longer(ps.Mask, n)
 	for i := range rows {
@@ -121,8 +122,9 @@ func (ps *Params[T]) Constant(p *Param, v float64) { ps.fill(p, func() float64 {
 func (ps *Params[T]) fill(p *Param, f func() float64) {
 	for i := range p.Rows {
 		for j := range p.Cols {
-			k := p.Off + i*p.LD + j
-			ps.W[k] = T(f()) * ps.Mask[k]
+			if v, k := T(f()), p.Off+i*p.LD+j; ps.Mask[k] != 0 {
+				ps.W[k] = v
+			}
 		}
 	}
 }

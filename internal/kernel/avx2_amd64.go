@@ -69,7 +69,7 @@ func affineBackwardAVX2(n int, dx *float32, dtheta *float32, gy *float32, gl *fl
 func affineInverseAVX2(n int, x *float32, ladj *float32, y *float32, theta *float32)
 
 //go:noescape
-func adamAVX2(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
+func adamAVX2(n int, w *float32, mo *float32, v *float32, mean *float32, mask *float32, grads *byte, shards int, constants *float32)
 
 //go:noescape
 func sumSquaresAVX2(out *float64, n int, mask *float32, grads *byte, shards int)

@@ -1002,9 +1002,9 @@ done:
 TEXT ·gradFullAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 72(AX)
-	MOVQ 8(AX), CX
 	MOVQ CX, 80(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 88(AX)
 	MOVQ 64(AX), CX
 
 tile:
@@ -1018,12 +1018,12 @@ tile:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
@@ -1055,8 +1055,18 @@ lane59:
 	JNZ          loop57
 
 out58:
-	MOVQ    72(AX), DX
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add60
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	ADDQ    BX, DX
+	JMP     stored61
+
+add60:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1066,11 +1076,13 @@ out58:
 	VADDPS  96(DX), Y3, Y3
 	VMOVUPS Y3, 96(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000080, 80(AX)
-	SUBQ    $0x01, CX
-	JG      tile
-	JMP     done
+
+stored61:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000080, 88(AX)
+	SUBQ $0x01, CX
+	JG   tile
+	JMP  done
 
 rows2:
 	VXORPS     Y0, Y0, Y0
@@ -1081,7 +1093,7 @@ rows2:
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -1089,19 +1101,19 @@ rows2:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out61
+	JLE        out63
 
-loop60:
+loop62:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane62:
+lane64:
 	VBROADCASTSS (R8), Y8
 	VBROADCASTSS 128(R8), Y9
 	VMOVUPS      (R9), Y10
@@ -1119,15 +1131,30 @@ lane62:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane62
+	JNZ          lane64
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop60
+	JNZ          loop62
 
-out61:
-	MOVQ    72(AX), DX
+out63:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add65
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	VMOVUPS Y6, 64(DX)
+	VMOVUPS Y7, 96(DX)
+	ADDQ    BX, DX
+	JMP     stored66
+
+add65:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1146,11 +1173,13 @@ out61:
 	VADDPS  96(DX), Y7, Y7
 	VMOVUPS Y7, 96(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000100, 80(AX)
-	SUBQ    $0x02, CX
-	JG      tile
-	JMP     done
+
+stored66:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000100, 88(AX)
+	SUBQ $0x02, CX
+	JG   tile
+	JMP  done
 
 rows3:
 	VXORPS     Y0, Y0, Y0
@@ -1165,7 +1194,7 @@ rows3:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -1176,19 +1205,19 @@ rows3:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out64
+	JLE        out68
 
-loop63:
+loop67:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane65:
+lane69:
 	VBROADCASTSS (R8), Y12
 	VBROADCASTSS 128(R8), Y13
 	VBROADCASTSS 256(R8), Y14
@@ -1211,15 +1240,35 @@ lane65:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane65
+	JNZ          lane69
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop63
+	JNZ          loop67
 
-out64:
-	MOVQ    72(AX), DX
+out68:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add70
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	VMOVUPS Y6, 64(DX)
+	VMOVUPS Y7, 96(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	VMOVUPS Y10, 64(DX)
+	VMOVUPS Y11, 96(DX)
+	ADDQ    BX, DX
+	JMP     stored71
+
+add70:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1247,10 +1296,12 @@ out64:
 	VADDPS  96(DX), Y11, Y11
 	VMOVUPS Y11, 96(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000180, 80(AX)
-	SUBQ    $0x03, CX
-	JG      tile
+
+stored71:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000180, 88(AX)
+	SUBQ $0x03, CX
+	JG   tile
 
 done:
 	VZEROUPPER
@@ -1261,9 +1312,9 @@ done:
 TEXT ·gradHalfAVX2(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 72(AX)
-	MOVQ 8(AX), CX
 	MOVQ CX, 80(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 88(AX)
 	MOVQ 64(AX), CX
 
 tile:
@@ -1277,127 +1328,11 @@ tile:
 	JE         rows2
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
-	MOVQ       16(AX), BX
-	MOVQ       40(AX), SI
-	MOVQ       56(AX), DI
-	TESTQ      DI, DI
-	JLE        out67
-
-loop66:
-	MOVQ DX, R8
-	MOVQ BX, R9
-	MOVQ $0x00000020, R10
-
-lane68:
-	VBROADCASTSS (R8), Y2
-	VMOVUPS      (R9), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVUPS      32(R9), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane68
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop66
-
-out67:
-	MOVQ    72(AX), DX
-	MOVQ    24(AX), BX
-	VADDPS  (DX), Y0, Y0
-	VMOVUPS Y0, (DX)
-	VADDPS  32(DX), Y1, Y1
-	VMOVUPS Y1, 32(DX)
-	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000080, 80(AX)
-	SUBQ    $0x01, CX
-	JG      tile
-	JMP     done
-
-rows2:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       72(AX), DX
-	MOVQ       24(AX), BX
-	PREFETCHT0 (DX)
-	ADDQ       BX, DX
-	PREFETCHT0 (DX)
-	ADDQ       BX, DX
-	MOVQ       80(AX), DX
-	MOVQ       16(AX), BX
-	MOVQ       40(AX), SI
-	MOVQ       56(AX), DI
-	TESTQ      DI, DI
-	JLE        out70
-
-loop69:
-	MOVQ DX, R8
-	MOVQ BX, R9
-	MOVQ $0x00000020, R10
-
-lane71:
-	VBROADCASTSS (R8), Y4
-	VBROADCASTSS 128(R8), Y5
-	VMOVUPS      (R9), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y2
-	VMOVUPS      32(R9), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         SI, R9
-	ADDQ         $0x04, R8
-	DECQ         R10
-	JNZ          lane71
-	ADDQ         32(AX), DX
-	ADDQ         48(AX), BX
-	DECQ         DI
-	JNZ          loop69
-
-out70:
-	MOVQ    72(AX), DX
-	MOVQ    24(AX), BX
-	VADDPS  (DX), Y0, Y0
-	VMOVUPS Y0, (DX)
-	VADDPS  32(DX), Y1, Y1
-	VMOVUPS Y1, 32(DX)
-	ADDQ    BX, DX
-	VADDPS  (DX), Y2, Y2
-	VMOVUPS Y2, (DX)
-	VADDPS  32(DX), Y3, Y3
-	VMOVUPS Y3, 32(DX)
-	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000100, 80(AX)
-	SUBQ    $0x02, CX
-	JG      tile
-	JMP     done
-
-rows3:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       72(AX), DX
-	MOVQ       24(AX), BX
-	PREFETCHT0 (DX)
-	ADDQ       BX, DX
-	PREFETCHT0 (DX)
-	ADDQ       BX, DX
-	PREFETCHT0 (DX)
-	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
@@ -1410,6 +1345,145 @@ loop72:
 	MOVQ $0x00000020, R10
 
 lane74:
+	VBROADCASTSS (R8), Y2
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      32(R9), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         SI, R9
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNZ          lane74
+	ADDQ         32(AX), DX
+	ADDQ         48(AX), BX
+	DECQ         DI
+	JNZ          loop72
+
+out73:
+	MOVQ    80(AX), DX
+	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add75
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	JMP     stored76
+
+add75:
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS Y0, (DX)
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+
+stored76:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000080, 88(AX)
+	SUBQ $0x01, CX
+	JG   tile
+	JMP  done
+
+rows2:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       80(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       88(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out78
+
+loop77:
+	MOVQ DX, R8
+	MOVQ BX, R9
+	MOVQ $0x00000020, R10
+
+lane79:
+	VBROADCASTSS (R8), Y4
+	VBROADCASTSS 128(R8), Y5
+	VMOVUPS      (R9), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y2
+	VMOVUPS      32(R9), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, R9
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNZ          lane79
+	ADDQ         32(AX), DX
+	ADDQ         48(AX), BX
+	DECQ         DI
+	JNZ          loop77
+
+out78:
+	MOVQ    80(AX), DX
+	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add80
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	JMP     stored81
+
+add80:
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS Y0, (DX)
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VADDPS  (DX), Y2, Y2
+	VMOVUPS Y2, (DX)
+	VADDPS  32(DX), Y3, Y3
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+
+stored81:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000100, 88(AX)
+	SUBQ $0x02, CX
+	JG   tile
+	JMP  done
+
+rows3:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       80(AX), DX
+	MOVQ       24(AX), BX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)
+	ADDQ       BX, DX
+	MOVQ       88(AX), DX
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), SI
+	MOVQ       56(AX), DI
+	TESTQ      DI, DI
+	JLE        out83
+
+loop82:
+	MOVQ DX, R8
+	MOVQ BX, R9
+	MOVQ $0x00000020, R10
+
+lane84:
 	VMOVUPS      (R9), Y6
 	VMOVUPS      32(R9), Y7
 	VBROADCASTSS (R8), Y8
@@ -1424,15 +1498,29 @@ lane74:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane74
+	JNZ          lane84
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop72
+	JNZ          loop82
 
-out73:
-	MOVQ    72(AX), DX
+out83:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add85
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ    BX, DX
+	JMP     stored86
+
+add85:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1448,11 +1536,13 @@ out73:
 	VADDPS  32(DX), Y5, Y5
 	VMOVUPS Y5, 32(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000180, 80(AX)
-	SUBQ    $0x03, CX
-	JG      tile
-	JMP     done
+
+stored86:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000180, 88(AX)
+	SUBQ $0x03, CX
+	JG   tile
+	JMP  done
 
 rows6:
 	VXORPS     Y0, Y0, Y0
@@ -1467,7 +1557,7 @@ rows6:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -1481,19 +1571,19 @@ rows6:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out76
+	JLE        out88
 
-loop75:
+loop87:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane77:
+lane89:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R8), Y14
@@ -1517,15 +1607,38 @@ lane77:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane77
+	JNZ          lane89
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop75
+	JNZ          loop87
 
-out76:
-	MOVQ    72(AX), DX
+out88:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add90
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	ADDQ    BX, DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	ADDQ    BX, DX
+	JMP     stored91
+
+add90:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1556,10 +1669,12 @@ out76:
 	VADDPS  32(DX), Y11, Y11
 	VMOVUPS Y11, 32(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000300, 80(AX)
-	SUBQ    $0x06, CX
-	JG      tile
+
+stored91:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000300, 88(AX)
+	SUBQ $0x06, CX
+	JG   tile
 
 done:
 	VZEROUPPER
@@ -1576,9 +1691,9 @@ TEXT ·transpose16AVX2(SB), NOSPLIT, $0-32
 	LEAQ  (DX), DI
 	MOVQ  $0x00000004, R8
 	TESTQ R8, R8
-	JLE   out79
+	JLE   out93
 
-loop78:
+loop92:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1588,31 +1703,31 @@ loop78:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS (DI), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 128(DI), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 256(DI), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 384(DI), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 512(DI), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 640(DI), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 768(DI), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded80
+	JLE     loaded94
 	VMOVUPS 896(DI), Y7
 
-loaded80:
+loaded94:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1655,17 +1770,17 @@ loaded80:
 	ADDQ       CX, SI
 	ADDQ       $0x20, DI
 	DECQ       R8
-	JNZ        loop78
+	JNZ        loop92
 
-out79:
+out93:
 	SUBQ  $0x08, BX
 	LEAQ  32(AX), AX
 	LEAQ  1024(DX), DX
 	MOVQ  $0x00000004, SI
 	TESTQ SI, SI
-	JLE   out82
+	JLE   out96
 
-loop81:
+loop95:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1675,31 +1790,31 @@ loop81:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS (DX), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 128(DX), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 256(DX), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 384(DX), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 512(DX), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 640(DX), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 768(DX), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded83
+	JLE     loaded97
 	VMOVUPS 896(DX), Y7
 
-loaded83:
+loaded97:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1742,9 +1857,9 @@ loaded83:
 	ADDQ       CX, AX
 	ADDQ       $0x20, DX
 	DECQ       SI
-	JNZ        loop81
+	JNZ        loop95
 
-out82:
+out96:
 	SUBQ $0x08, BX
 	VZEROUPPER
 	RET
@@ -1758,9 +1873,9 @@ TEXT ·rowSumAVX2(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out85
+	JLE   out99
 
-loop84:
+loop98:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1772,9 +1887,9 @@ loop84:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out87
+	JLE    out101
 
-loop86:
+loop100:
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y0, Y0
 	VADDPS 64(DI), Y0, Y0
@@ -1809,9 +1924,9 @@ loop86:
 	VADDPS 992(DI), Y7, Y7
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop86
+	JNZ    loop100
 
-out87:
+out101:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VADDPS     Y8, Y0, Y8
@@ -1838,9 +1953,9 @@ out87:
 	ADDQ       $0x00000400, CX
 	ADDQ       $0x20, AX
 	DECQ       BX
-	JNZ        loop84
+	JNZ        loop98
 
-out85:
+out99:
 	VZEROUPPER
 	RET
 
@@ -1851,9 +1966,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest89
+	JL   rest103
 
-whole88:
+whole102:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y0, Y1
 	VBROADCASTSS c42b20000AVX2<>+0(SB), Y2
@@ -1910,11 +2025,11 @@ whole88:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole88
+	JGE          whole102
 
-rest89:
+rest103:
 	TESTQ        DX, DX
-	JLE          end91
+	JLE          end105
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -1953,9 +2068,9 @@ rest89:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest89
+	JMP          rest103
 
-end91:
+end105:
 	VZEROUPPER
 	RET
 
@@ -2114,9 +2229,9 @@ TEXT ·logAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest93
+	JL   rest107
 
-whole92:
+whole106:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x03, Y0, Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -2189,11 +2304,11 @@ whole92:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole92
+	JGE          whole106
 
-rest93:
+rest107:
 	TESTQ        DX, DX
-	JLE          end95
+	JLE          end109
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2240,9 +2355,9 @@ rest93:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest93
+	JMP          rest107
 
-end95:
+end109:
 	VZEROUPPER
 	RET
 
@@ -2393,9 +2508,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest97
+	JL   rest111
 
-whole96:
+whole110:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS c40fcf84fAVX2<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -2440,11 +2555,11 @@ whole96:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole96
+	JGE          whole110
 
-rest97:
+rest111:
 	TESTQ        DX, DX
-	JLE          end99
+	JLE          end113
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2477,9 +2592,9 @@ rest97:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest97
+	JMP          rest111
 
-end99:
+end113:
 	VZEROUPPER
 	RET
 
@@ -2620,9 +2735,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest101
+	JL   rest115
 
-whole100:
+whole114:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y1, Y1, Y1
 	VSUBPS       Y0, Y1, Y1
@@ -2689,11 +2804,11 @@ whole100:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole100
+	JGE          whole114
 
-rest101:
+rest115:
 	TESTQ        DX, DX
-	JLE          end103
+	JLE          end117
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2737,9 +2852,9 @@ rest101:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest101
+	JMP          rest115
 
-end103:
+end117:
 	VZEROUPPER
 	RET
 
@@ -2750,9 +2865,9 @@ TEXT ·softplusAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest105
+	JL   rest119
 
-whole104:
+whole118:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y2, Y2, Y2
 	VMAXPS       Y0, Y2, Y1
@@ -2881,11 +2996,11 @@ whole104:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole104
+	JGE          whole118
 
-rest105:
+rest119:
 	TESTQ        DX, DX
-	JLE          end107
+	JLE          end121
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2960,9 +3075,9 @@ rest105:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest105
+	JMP          rest119
 
-end107:
+end121:
 	VZEROUPPER
 	RET
 
@@ -2973,9 +3088,9 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest109
+	JL   rest123
 
-whole108:
+whole122:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -3044,11 +3159,11 @@ whole108:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole108
+	JGE          whole122
 
-rest109:
+rest123:
 	TESTQ        DX, DX
-	JLE          end111
+	JLE          end125
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -3093,9 +3208,9 @@ rest109:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest109
+	JMP          rest123
 
-end111:
+end125:
 	VZEROUPPER
 	RET
 
@@ -3116,9 +3231,9 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest113
+	JL   rest127
 
-whole112:
+whole126:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -3195,11 +3310,11 @@ whole112:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole112
+	JGE          whole126
 
-rest113:
+rest127:
 	TESTQ        DX, DX
-	JLE          end115
+	JLE          end129
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -3248,9 +3363,9 @@ rest113:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest113
+	JMP          rest127
 
-end115:
+end129:
 	VZEROUPPER
 	RET
 
@@ -3292,9 +3407,9 @@ TEXT ·tanhGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest117
+	JL   rest131
 
-whole116:
+whole130:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
@@ -3306,11 +3421,11 @@ whole116:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole116
+	JGE          whole130
 
-rest117:
+rest131:
 	TESTQ        BX, BX
-	JLE          end119
+	JLE          end133
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3330,9 +3445,9 @@ rest117:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest117
+	JMP          rest131
 
-end119:
+end133:
 	VZEROUPPER
 	RET
 
@@ -3344,9 +3459,9 @@ TEXT ·siluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest121
+	JL   rest135
 
-whole120:
+whole134:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y2
@@ -3392,11 +3507,11 @@ whole120:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole120
+	JGE          whole134
 
-rest121:
+rest135:
 	TESTQ        BX, BX
-	JLE          end123
+	JLE          end137
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3450,9 +3565,9 @@ rest121:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest121
+	JMP          rest135
 
-end123:
+end137:
 	VZEROUPPER
 	RET
 
@@ -3464,9 +3579,9 @@ TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest125
+	JL   rest139
 
-whole124:
+whole138:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y2
@@ -3521,11 +3636,11 @@ whole124:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole124
+	JGE          whole138
 
-rest125:
+rest139:
 	TESTQ        BX, BX
-	JLE          end127
+	JLE          end141
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3588,9 +3703,9 @@ rest125:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest125
+	JMP          rest139
 
-end127:
+end141:
 	VZEROUPPER
 	RET
 
@@ -3623,9 +3738,9 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Y0
 	CMPQ         DX, $0x10
-	JL           rest129
+	JL           rest143
 
-whole128:
+whole142:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
@@ -3636,11 +3751,11 @@ whole128:
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
 	CMPQ        DX, $0x10
-	JGE         whole128
+	JGE         whole142
 
-rest129:
+rest143:
 	TESTQ       DX, DX
-	JLE         end131
+	JLE         end145
 	MOVQ        DX, BX
 	MOVQ        $0x00000008, SI
 	CMPQ        BX, SI
@@ -3657,9 +3772,9 @@ rest129:
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	SUBQ        BX, DX
-	JMP         rest129
+	JMP         rest143
 
-end131:
+end145:
 	VZEROUPPER
 	RET
 
@@ -3672,9 +3787,9 @@ TEXT ·mulAddAVX2(SB), NOSPLIT, $0-40
 	MOVQ b+24(FP), BX
 	MOVQ n+32(FP), SI
 	CMPQ SI, $0x10
-	JL   rest133
+	JL   rest147
 
-whole132:
+whole146:
 	VMOVUPS     (CX), Y0
 	VMOVUPS     (DX), Y1
 	VFMADD231PS (BX), Y1, Y0
@@ -3689,11 +3804,11 @@ whole132:
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, SI
 	CMPQ        SI, $0x10
-	JGE         whole132
+	JGE         whole146
 
-rest133:
+rest147:
 	TESTQ       SI, SI
-	JLE         end135
+	JLE         end149
 	MOVQ        SI, DI
 	MOVQ        $0x00000008, R8
 	CMPQ        DI, R8
@@ -3713,9 +3828,9 @@ rest133:
 	ADDQ        $0x20, DX
 	ADDQ        $0x20, BX
 	SUBQ        DI, SI
-	JMP         rest133
+	JMP         rest147
 
-end135:
+end149:
 	VZEROUPPER
 	RET
 
@@ -3733,9 +3848,9 @@ TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out137
+	JLE     out151
 
-loop136:
+loop150:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3849,9 +3964,9 @@ loop136:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop136
+	JNZ          loop150
 
-out137:
+out151:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -3902,9 +4017,9 @@ TEXT ·affineEvaluateAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out139
+	JLE     out153
 
-loop138:
+loop152:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -4005,9 +4120,9 @@ loop138:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop138
+	JNZ          loop152
 
-out139:
+out153:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4026,9 +4141,9 @@ TEXT ·affineBackwardAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out141
+	JLE   out155
 
-loop140:
+loop154:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     (SI), Y2
 	VMULPS      (R8), Y0, Y1
@@ -4067,9 +4182,9 @@ loop140:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop140
+	JNZ         loop154
 
-out141:
+out155:
 	VZEROUPPER
 	RET
 
@@ -4086,9 +4201,9 @@ TEXT ·affineInverseAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out143
+	JLE     out157
 
-loop142:
+loop156:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -4201,9 +4316,9 @@ loop142:
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000080, BX
 	DECQ         AX
-	JNZ          loop142
+	JNZ          loop156
 
-out143:
+out157:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4211,165 +4326,178 @@ out143:
 	VZEROUPPER
 	RET
 
-// func adamAVX2(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
+// func adamAVX2(n int, w *float32, mo *float32, v *float32, mean *float32, mask *float32, grads *byte, shards int, constants *float32)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·adamAVX2(SB), NOSPLIT, $0-64
+TEXT ·adamAVX2(SB), NOSPLIT, $0-72
 	MOVQ n+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ mo+16(FP), DX
 	MOVQ v+24(FP), BX
-	MOVQ mask+32(FP), SI
-	MOVQ grads+40(FP), DI
-	MOVQ shards+48(FP), R8
-	MOVQ constants+56(FP), R9
-	XORQ R10, R10
+	MOVQ mean+32(FP), SI
+	MOVQ mask+40(FP), DI
+	MOVQ grads+48(FP), R8
+	MOVQ shards+56(FP), R9
+	MOVQ constants+64(FP), R10
+	XORQ R11, R11
 	CMPQ AX, $0x08
-	JL   rest145
+	JL   rest159
 
-whole144:
-	VBROADCASTSS 28(R9), Y0
-	VBROADCASTSS 24(R9), Y1
-	TESTQ        SI, SI
-	JZ           unmasked148
-	VMOVUPS      (SI)(R10*1), Y2
+whole158:
+	VBROADCASTSS 28(R10), Y0
+	VBROADCASTSS 24(R10), Y1
+	TESTQ        DI, DI
+	JZ           unmasked162
+	VMOVUPS      (DI)(R11*1), Y2
 	VPTEST       Y2, Y2
-	JZ           frozen149
+	JZ           frozen163
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked148:
+unmasked162:
 	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   DI, R11
 	MOVQ   R8, R12
-	TESTQ  R12, R12
-	JLE    out151
-
-loop150:
-	MOVQ       (R11), R13
-	PREFETCHT0 1024(R13)(R10*1)
-	VADDPS     (R13)(R10*1), Y3, Y3
-	VMOVUPS    Y2, (R13)(R10*1)
-	ADDQ       $0x18, R11
-	DECQ       R12
-	JNZ        loop150
-
-out151:
-	VMULPS       Y0, Y3, Y3
-	PREFETCHT0   1024(CX)(R10*1)
-	PREFETCHT0   1024(DX)(R10*1)
-	PREFETCHT0   1024(BX)(R10*1)
-	VMOVUPS      (DX)(R10*1), Y0
-	VBROADCASTSS 4(R9), Y2
-	VMULPS       Y2, Y0, Y0
-	VBROADCASTSS 8(R9), Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVUPS      Y0, (DX)(R10*1)
-	VMOVUPS      (BX)(R10*1), Y2
-	VBROADCASTSS 12(R9), Y4
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y3, Y3, Y3
-	VBROADCASTSS 16(R9), Y4
-	VFMADD231PS  Y4, Y3, Y2
-	VMOVUPS      Y2, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Y3
-	VMULPS       Y3, Y2, Y2
-	VSQRTPS      Y2, Y2
-	VBROADCASTSS 20(R9), Y3
-	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS 32(R9), Y3
-	VMULPS       Y3, Y0, Y0
-	VDIVPS       Y2, Y0, Y0
-	VMOVUPS      (CX)(R10*1), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	VBROADCASTSS (R9), Y1
-	VFNMADD231PS Y1, Y0, Y2
-	VMOVUPS      Y2, (CX)(R10*1)
-
-frozen149:
-	ADDQ $0x20, R10
-	SUBQ $0x08, AX
-	CMPQ AX, $0x08
-	JGE  whole144
-
-rest145:
-	TESTQ        AX, AX
-	JLE          end147
-	MOVQ         AX, R11
-	MOVQ         $0x00000008, R12
-	CMPQ         R11, R12
-	CMOVQGT      R12, R11
-	LEAQ         firstLanesAVX2<>+32(SB), R12
-	SHLQ         $0x02, R11
-	SUBQ         R11, R12
-	SHRQ         $0x02, R11
-	VMOVUPS      (R12), Y0
-	VBROADCASTSS 28(R9), Y1
-	VBROADCASTSS 24(R9), Y2
-	TESTQ        SI, SI
-	JZ           unmasked152
-	VMASKMOVPS   (SI)(R10*1), Y0, Y3
-	VPTEST       Y3, Y3
-	JZ           frozen153
-	VMULPS       Y3, Y1, Y1
-	VMULPS       Y3, Y2, Y2
-
-unmasked152:
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	MOVQ   DI, R12
-	MOVQ   R8, R13
+	MOVQ   R9, R13
 	TESTQ  R13, R13
-	JLE    out155
+	JLE    out165
 
-loop154:
+loop164:
 	MOVQ       (R12), R14
-	PREFETCHT0 1024(R14)(R10*1)
-	VMASKMOVPS (R14)(R10*1), Y0, Y5
-	VADDPS     Y5, Y4, Y4
-	VMASKMOVPS Y3, Y0, (R14)(R10*1)
+	PREFETCHT0 1024(R14)(R11*1)
+	VADDPS     (R14)(R11*1), Y2, Y2
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop154
+	JNZ        loop164
 
-out155:
-	VMULPS       Y1, Y4, Y4
-	PREFETCHT0   1024(CX)(R10*1)
-	PREFETCHT0   1024(DX)(R10*1)
-	PREFETCHT0   1024(BX)(R10*1)
-	VMASKMOVPS   (DX)(R10*1), Y0, Y1
-	VBROADCASTSS 4(R9), Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS 8(R9), Y3
-	VFMADD231PS  Y3, Y4, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(R10*1)
-	VMASKMOVPS   (BX)(R10*1), Y0, Y3
-	VBROADCASTSS 12(R9), Y5
-	VMULPS       Y5, Y3, Y3
-	VMULPS       Y4, Y4, Y4
-	VBROADCASTSS 16(R9), Y5
-	VFMADD231PS  Y5, Y4, Y3
-	VMASKMOVPS   Y3, Y0, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Y4
+out165:
+	VMULPS       Y0, Y2, Y2
+	PREFETCHT0   1024(CX)(R11*1)
+	PREFETCHT0   1024(DX)(R11*1)
+	PREFETCHT0   1024(BX)(R11*1)
+	VMOVUPS      (DX)(R11*1), Y0
+	VBROADCASTSS 4(R10), Y3
+	VMULPS       Y3, Y0, Y0
+	VBROADCASTSS 8(R10), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      Y0, (DX)(R11*1)
+	VMOVUPS      (BX)(R11*1), Y3
+	VBROADCASTSS 12(R10), Y4
 	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y2, Y2
+	VBROADCASTSS 16(R10), Y4
+	VFMADD231PS  Y4, Y2, Y3
+	VMOVUPS      Y3, (BX)(R11*1)
+	VBROADCASTSS 36(R10), Y2
+	VMULPS       Y2, Y3, Y3
 	VSQRTPS      Y3, Y3
-	VBROADCASTSS 20(R9), Y4
-	VADDPS       Y4, Y3, Y3
-	VBROADCASTSS 32(R9), Y4
+	VBROADCASTSS 20(R10), Y2
+	VADDPS       Y2, Y3, Y3
+	VBROADCASTSS 32(R10), Y2
+	VMULPS       Y2, Y0, Y0
+	VDIVPS       Y3, Y0, Y0
+	VMOVUPS      (CX)(R11*1), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	VBROADCASTSS (R10), Y1
+	VFNMADD231PS Y1, Y0, Y2
+	VMOVUPS      Y2, (CX)(R11*1)
+	TESTQ        SI, SI
+	JZ           frozen163
+	VMOVUPS      (SI)(R11*1), Y0
+	VSUBPS       Y2, Y0, Y0
+	VBROADCASTSS 40(R10), Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (SI)(R11*1)
+
+frozen163:
+	ADDQ $0x20, R11
+	SUBQ $0x08, AX
+	CMPQ AX, $0x08
+	JGE  whole158
+
+rest159:
+	TESTQ        AX, AX
+	JLE          end161
+	MOVQ         AX, R12
+	MOVQ         $0x00000008, R13
+	CMPQ         R12, R13
+	CMOVQGT      R13, R12
+	LEAQ         firstLanesAVX2<>+32(SB), R13
+	SHLQ         $0x02, R12
+	SUBQ         R12, R13
+	SHRQ         $0x02, R12
+	VMOVUPS      (R13), Y0
+	VBROADCASTSS 28(R10), Y1
+	VBROADCASTSS 24(R10), Y2
+	TESTQ        DI, DI
+	JZ           unmasked166
+	VMASKMOVPS   (DI)(R11*1), Y0, Y3
+	VPTEST       Y3, Y3
+	JZ           frozen167
+	VMULPS       Y3, Y1, Y1
+	VMULPS       Y3, Y2, Y2
+
+unmasked166:
+	VXORPS Y3, Y3, Y3
+	MOVQ   R8, R13
+	MOVQ   R9, R14
+	TESTQ  R14, R14
+	JLE    out169
+
+loop168:
+	MOVQ       (R13), R15
+	PREFETCHT0 1024(R15)(R11*1)
+	VMASKMOVPS (R15)(R11*1), Y0, Y4
+	VADDPS     Y4, Y3, Y3
+	ADDQ       $0x18, R13
+	DECQ       R14
+	JNZ        loop168
+
+out169:
+	VMULPS       Y1, Y3, Y3
+	PREFETCHT0   1024(CX)(R11*1)
+	PREFETCHT0   1024(DX)(R11*1)
+	PREFETCHT0   1024(BX)(R11*1)
+	VMASKMOVPS   (DX)(R11*1), Y0, Y1
+	VBROADCASTSS 4(R10), Y4
 	VMULPS       Y4, Y1, Y1
-	VDIVPS       Y3, Y1, Y1
-	VMASKMOVPS   (CX)(R10*1), Y0, Y3
+	VBROADCASTSS 8(R10), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VMASKMOVPS   Y1, Y0, (DX)(R11*1)
+	VMASKMOVPS   (BX)(R11*1), Y0, Y4
+	VBROADCASTSS 12(R10), Y5
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y3, Y3, Y3
+	VBROADCASTSS 16(R10), Y5
+	VFMADD231PS  Y5, Y3, Y4
+	VMASKMOVPS   Y4, Y0, (BX)(R11*1)
+	VBROADCASTSS 36(R10), Y3
+	VMULPS       Y3, Y4, Y4
+	VSQRTPS      Y4, Y4
+	VBROADCASTSS 20(R10), Y3
+	VADDPS       Y3, Y4, Y4
+	VBROADCASTSS 32(R10), Y3
+	VMULPS       Y3, Y1, Y1
+	VDIVPS       Y4, Y1, Y1
+	VMASKMOVPS   (CX)(R11*1), Y0, Y3
 	VFMADD231PS  Y2, Y3, Y1
-	VBROADCASTSS (R9), Y2
+	VBROADCASTSS (R10), Y2
 	VFNMADD231PS Y2, Y1, Y3
-	VMASKMOVPS   Y3, Y0, (CX)(R10*1)
+	VMASKMOVPS   Y3, Y0, (CX)(R11*1)
+	TESTQ        SI, SI
+	JZ           frozen167
+	VMASKMOVPS   (SI)(R11*1), Y0, Y1
+	VSUBPS       Y3, Y1, Y1
+	VBROADCASTSS 40(R10), Y2
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y3, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (SI)(R11*1)
 
-frozen153:
-	ADDQ $0x20, R10
-	SUBQ R11, AX
-	JMP  rest145
+frozen167:
+	ADDQ $0x20, R11
+	SUBQ R12, AX
+	JMP  rest159
 
-end147:
+end161:
 	VZEROUPPER
 	RET
 
@@ -4385,33 +4513,33 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest157
+	JL     rest171
 
-whole156:
+whole170:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
 	TESTQ        DX, DX
-	JZ           unmasked160
+	JZ           unmasked174
 	VMOVUPS      (DX)(DI*1), Y2
 	VPTEST       Y2, Y2
-	JZ           frozen161
+	JZ           frozen175
 	VMOVAPS      Y2, Y2
 
-unmasked160:
+unmasked174:
 	VXORPS Y3, Y3, Y3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out163
+	JLE    out177
 
-loop162:
+loop176:
 	MOVQ       (R8), R10
 	PREFETCHT0 1024(R10)(DI*1)
 	VADDPS     (R10)(DI*1), Y3, Y3
 	ADDQ       $0x18, R8
 	DECQ       R9
-	JNZ        loop162
+	JNZ        loop176
 
-out163:
+out177:
 	VMULPS       Y2, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
@@ -4419,15 +4547,15 @@ out163:
 	VFMADD231PD  Y3, Y3, Y0
 	VFMADD231PD  Y2, Y2, Y1
 
-frozen161:
+frozen175:
 	ADDQ $0x20, DI
 	SUBQ $0x08, CX
 	CMPQ CX, $0x08
-	JGE  whole156
+	JGE  whole170
 
-rest157:
+rest171:
 	TESTQ        CX, CX
-	JLE          end159
+	JLE          end173
 	MOVQ         CX, R8
 	MOVQ         $0x00000008, R9
 	CMPQ         R8, R9
@@ -4439,29 +4567,29 @@ rest157:
 	VMOVUPS      (R9), Y2
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	TESTQ        DX, DX
-	JZ           unmasked164
+	JZ           unmasked178
 	VMASKMOVPS   (DX)(DI*1), Y2, Y3
 	VPTEST       Y3, Y3
-	JZ           frozen165
+	JZ           frozen179
 	VMOVAPS      Y3, Y3
 
-unmasked164:
+unmasked178:
 	VXORPS Y4, Y4, Y4
 	MOVQ   BX, R9
 	MOVQ   SI, R10
 	TESTQ  R10, R10
-	JLE    out167
+	JLE    out181
 
-loop166:
+loop180:
 	MOVQ       (R9), R11
 	PREFETCHT0 1024(R11)(DI*1)
 	VMASKMOVPS (R11)(DI*1), Y2, Y5
 	VADDPS     Y5, Y4, Y4
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop166
+	JNZ        loop180
 
-out167:
+out181:
 	VMULPS       Y3, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X2
 	VCVTPS2PD    X4, Y3
@@ -4469,12 +4597,12 @@ out167:
 	VFMADD231PD  Y3, Y3, Y0
 	VFMADD231PD  Y2, Y2, Y1
 
-frozen165:
+frozen179:
 	ADDQ $0x20, DI
 	SUBQ R8, CX
-	JMP  rest157
+	JMP  rest171
 
-end159:
+end173:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -4491,7 +4619,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none168
+	JLE  none182
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5175,7 +5303,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none168:
+none182:
 	VZEROUPPER
 	RET
 
@@ -5329,7 +5457,7 @@ TEXT ·spline8EvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none169
+	JLE  none183
 
 feature:
 	MOVQ $0x00000004, R8
@@ -5892,7 +6020,7 @@ vector:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep170
+	JE           saveStep184
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -5931,7 +6059,7 @@ vector:
 	VADDPS       (DI), Y3, Y3
 	VMOVUPS      Y3, (DI)
 
-saveStep170:
+saveStep184:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -5943,7 +6071,7 @@ saveStep170:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none169:
+none183:
 	VZEROUPPER
 	RET
 
@@ -5958,7 +6086,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none171
+	JLE  none185
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6256,7 +6384,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none171:
+none185:
 	VZEROUPPER
 	RET
 
@@ -6290,7 +6418,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none172
+	JLE  none186
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6853,7 +6981,7 @@ vector:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (BX)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep173
+	JE           saveStep187
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -6909,7 +7037,7 @@ vector:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DI)
 
-saveStep173:
+saveStep187:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6921,7 +7049,7 @@ saveStep173:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none172:
+none186:
 	VZEROUPPER
 	RET
 
@@ -6937,7 +7065,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none174
+	JLE  none188
 
 feature:
 	MOVQ $0x00000004, R10
@@ -6955,9 +7083,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out176
+	JLE          out190
 
-loop175:
+loop189:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -6988,9 +7116,9 @@ loop175:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop175
+	JNZ          loop189
 
-out176:
+out190:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7010,9 +7138,9 @@ out176:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out178
+	JLE          out192
 
-loop177:
+loop191:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7023,9 +7151,9 @@ loop177:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop177
+	JNZ       loop191
 
-out178:
+out192:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -7053,9 +7181,9 @@ out178:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out180
+	JLE          out194
 
-loop179:
+loop193:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -7087,9 +7215,9 @@ loop179:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop179
+	JNZ          loop193
 
-out180:
+out194:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -7105,9 +7233,9 @@ out180:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out182
+	JLE          out196
 
-loop181:
+loop195:
 	VMOVUPS   (R12), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7117,9 +7245,9 @@ loop181:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop181
+	JNZ       loop195
 
-out182:
+out196:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7260,7 +7388,7 @@ out182:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none174:
+none188:
 	VZEROUPPER
 	RET
 
@@ -7275,7 +7403,7 @@ TEXT ·splineEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none183
+	JLE  none197
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7288,9 +7416,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out185
+	JLE          out199
 
-loop184:
+loop198:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7317,9 +7445,9 @@ loop184:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop184
+	JNZ          loop198
 
-out185:
+out199:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7339,9 +7467,9 @@ out185:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out187
+	JLE          out201
 
-loop186:
+loop200:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7352,9 +7480,9 @@ loop186:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop186
+	JNZ       loop200
 
-out187:
+out201:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -7372,9 +7500,9 @@ out187:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out189
+	JLE          out203
 
-loop188:
+loop202:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7402,9 +7530,9 @@ loop188:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop188
+	JNZ          loop202
 
-out189:
+out203:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -7416,9 +7544,9 @@ out189:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out191
+	JLE          out205
 
-loop190:
+loop204:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7428,9 +7556,9 @@ loop190:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop190
+	JNZ       loop204
 
-out191:
+out205:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7510,7 +7638,7 @@ out191:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep192
+	JE           saveStep206
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -7549,7 +7677,7 @@ out191:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep192:
+saveStep206:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -7561,7 +7689,7 @@ saveStep192:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none183:
+none197:
 	VZEROUPPER
 	RET
 
@@ -7577,7 +7705,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none193
+	JLE  none207
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7644,9 +7772,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out195
+	JLE          out209
 
-loop194:
+loop208:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -7656,9 +7784,9 @@ loop194:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop194
+	JNZ       loop208
 
-out195:
+out209:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -7736,9 +7864,9 @@ out195:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out197
+	JLE          out211
 
-loop196:
+loop210:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -7751,9 +7879,9 @@ loop196:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop196
+	JNZ       loop210
 
-out197:
+out211:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7779,9 +7907,9 @@ out197:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out199
+	JLE          out213
 
-loop198:
+loop212:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -7794,9 +7922,9 @@ loop198:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop198
+	JNZ       loop212
 
-out199:
+out213:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -7810,7 +7938,7 @@ out199:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none193:
+none207:
 	VZEROUPPER
 	RET
 
@@ -7825,7 +7953,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none200
+	JLE  none214
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7841,9 +7969,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out202
+	JLE          out216
 
-loop201:
+loop215:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7870,9 +7998,9 @@ loop201:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop201
+	JNZ          loop215
 
-out202:
+out216:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7892,9 +8020,9 @@ out202:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out204
+	JLE          out218
 
-loop203:
+loop217:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7905,9 +8033,9 @@ loop203:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop203
+	JNZ       loop217
 
-out204:
+out218:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -7917,9 +8045,9 @@ out204:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out206
+	JLE          out220
 
-loop205:
+loop219:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7947,9 +8075,9 @@ loop205:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop205
+	JNZ          loop219
 
-out206:
+out220:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -7961,9 +8089,9 @@ out206:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out208
+	JLE          out222
 
-loop207:
+loop221:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7973,9 +8101,9 @@ loop207:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop207
+	JNZ       loop221
 
-out208:
+out222:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8060,7 +8188,7 @@ out208:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep209
+	JE           saveStep223
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -8116,7 +8244,7 @@ out208:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep209:
+saveStep223:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8128,7 +8256,7 @@ saveStep209:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none200:
+none214:
 	VZEROUPPER
 	RET
 
@@ -8144,7 +8272,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none210
+	JLE  none224
 
 feature:
 	MOVQ $0x00000004, R10
@@ -8162,9 +8290,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out212
+	JLE          out226
 
-loop211:
+loop225:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8195,9 +8323,9 @@ loop211:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop211
+	JNZ          loop225
 
-out212:
+out226:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8217,9 +8345,9 @@ out212:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out214
+	JLE          out228
 
-loop213:
+loop227:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8230,9 +8358,9 @@ loop213:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop213
+	JNZ       loop227
 
-out214:
+out228:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -8260,9 +8388,9 @@ out214:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out216
+	JLE          out230
 
-loop215:
+loop229:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -8294,9 +8422,9 @@ loop215:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop215
+	JNZ          loop229
 
-out216:
+out230:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -8311,9 +8439,9 @@ out216:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out218
+	JLE          out232
 
-loop217:
+loop231:
 	VMOVUPS   (R13), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8323,9 +8451,9 @@ loop217:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop217
+	JNZ       loop231
 
-out218:
+out232:
 	VMOVUPS      (R12), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8466,7 +8594,7 @@ out218:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none210:
+none224:
 	VZEROUPPER
 	RET
 
@@ -8481,7 +8609,7 @@ TEXT ·splineCircularEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none219
+	JLE  none233
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8494,9 +8622,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out221
+	JLE          out235
 
-loop220:
+loop234:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8523,9 +8651,9 @@ loop220:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop220
+	JNZ          loop234
 
-out221:
+out235:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8545,9 +8673,9 @@ out221:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out223
+	JLE          out237
 
-loop222:
+loop236:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8558,9 +8686,9 @@ loop222:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop222
+	JNZ       loop236
 
-out223:
+out237:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -8578,9 +8706,9 @@ out223:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out225
+	JLE          out239
 
-loop224:
+loop238:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -8608,9 +8736,9 @@ loop224:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop224
+	JNZ          loop238
 
-out225:
+out239:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -8621,9 +8749,9 @@ out225:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out227
+	JLE          out241
 
-loop226:
+loop240:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8633,9 +8761,9 @@ loop226:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop226
+	JNZ       loop240
 
-out227:
+out241:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8715,7 +8843,7 @@ out227:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep228
+	JE           saveStep242
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -8754,7 +8882,7 @@ out227:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep228:
+saveStep242:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8766,7 +8894,7 @@ saveStep228:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none219:
+none233:
 	VZEROUPPER
 	RET
 
@@ -8782,7 +8910,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none229
+	JLE  none243
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8851,9 +8979,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out231
+	JLE          out245
 
-loop230:
+loop244:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -8863,9 +8991,9 @@ loop230:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop230
+	JNZ     loop244
 
-out231:
+out245:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -8943,9 +9071,9 @@ out231:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out233
+	JLE          out247
 
-loop232:
+loop246:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -8958,9 +9086,9 @@ loop232:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop232
+	JNZ       loop246
 
-out233:
+out247:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -8986,9 +9114,9 @@ out233:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out235
+	JLE          out249
 
-loop234:
+loop248:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -9001,9 +9129,9 @@ loop234:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop234
+	JNZ       loop248
 
-out235:
+out249:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -9017,7 +9145,7 @@ out235:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none229:
+none243:
 	VZEROUPPER
 	RET
 
@@ -9032,7 +9160,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none236
+	JLE  none250
 
 feature:
 	MOVQ $0x00000004, R9
@@ -9048,9 +9176,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out238
+	JLE          out252
 
-loop237:
+loop251:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -9077,9 +9205,9 @@ loop237:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop237
+	JNZ          loop251
 
-out238:
+out252:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -9099,9 +9227,9 @@ out238:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out240
+	JLE          out254
 
-loop239:
+loop253:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -9112,9 +9240,9 @@ loop239:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop239
+	JNZ       loop253
 
-out240:
+out254:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -9124,9 +9252,9 @@ out240:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out242
+	JLE          out256
 
-loop241:
+loop255:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -9154,9 +9282,9 @@ loop241:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop241
+	JNZ          loop255
 
-out242:
+out256:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -9167,9 +9295,9 @@ out242:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out244
+	JLE          out258
 
-loop243:
+loop257:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -9179,9 +9307,9 @@ loop243:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop243
+	JNZ       loop257
 
-out244:
+out258:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -9266,7 +9394,7 @@ out244:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep245
+	JE           saveStep259
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -9322,7 +9450,7 @@ out244:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep245:
+saveStep259:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -9334,7 +9462,7 @@ saveStep245:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none236:
+none250:
 	VZEROUPPER
 	RET
 
@@ -9360,18 +9488,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out247
+	JLE    out261
 
-loop246:
+loop260:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop246
+	JNZ    loop260
 
-out247:
+out261:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -9387,9 +9515,9 @@ out247:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out249
+	JLE          out263
 
-loop248:
+loop262:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -9404,9 +9532,9 @@ loop248:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop248
+	JNZ         loop262
 
-out249:
+out263:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -9440,14 +9568,14 @@ out249:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain250
+	JZ           plain264
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out253
+	JLE          out267
 
-loop252:
+loop266:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -9477,18 +9605,18 @@ loop252:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop252
+	JNZ         loop266
 
-out253:
-	JMP out251
+out267:
+	JMP out265
 
-plain250:
+plain264:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out255
+	JLE   out269
 
-loop254:
+loop268:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -9508,10 +9636,10 @@ loop254:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop254
+	JNZ     loop268
 
-out255:
-out251:
+out269:
+out265:
 	VZEROUPPER
 	RET
 
@@ -9535,13 +9663,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient258
+	JZ      noGradient272
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out260
+	JLE     out274
 
-loop259:
+loop273:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -9551,18 +9679,18 @@ loop259:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop259
+	JNZ     loop273
 
-out260:
-noGradient258:
+out274:
+noGradient272:
 	TESTQ R10, R10
-	JZ    plain256
+	JZ    plain270
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out262
+	JLE   out276
 
-loop261:
+loop275:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -9572,9 +9700,9 @@ loop261:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop261
+	JNZ         loop275
 
-out262:
+out276:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -9582,9 +9710,9 @@ out262:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out264
+	JLE          out278
 
-loop263:
+loop277:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -9596,18 +9724,18 @@ loop263:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop263
+	JNZ          loop277
 
-out264:
-	JMP second257
+out278:
+	JMP second271
 
-plain256:
+plain270:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out266
+	JLE   out280
 
-loop265:
+loop279:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -9616,9 +9744,9 @@ loop265:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop265
+	JNZ         loop279
 
-out266:
+out280:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -9626,9 +9754,9 @@ out266:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out268
+	JLE          out282
 
-loop267:
+loop281:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -9639,30 +9767,30 @@ loop267:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop267
+	JNZ          loop281
 
-out268:
-second257:
+out282:
+second271:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil269
+	JZ    nil283
 	ADDQ  $0x20, DX
 
-nil269:
+nil283:
 	TESTQ BX, BX
-	JZ    nil270
+	JZ    nil284
 	ADDQ  $0x20, BX
 
-nil270:
+nil284:
 	TESTQ R10, R10
-	JZ    nil271
+	JZ    nil285
 	ADDQ  $0x20, R10
 
-nil271:
+nil285:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -9688,9 +9816,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out273
+	JLE          out287
 
-loop272:
+loop286:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -9701,9 +9829,9 @@ loop272:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop272
+	JNZ    loop286
 
-out273:
+out287:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -9711,9 +9839,9 @@ out273:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out275
+	JLE    out289
 
-loop274:
+loop288:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -9829,9 +9957,9 @@ loop274:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop274
+	JNZ          loop288
 
-out275:
+out289:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -9843,9 +9971,9 @@ out275:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out277
+	JLE          out291
 
-loop276:
+loop290:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -9856,25 +9984,25 @@ loop276:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop276
+	JNZ     loop290
 
-out277:
+out291:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out279
+	JLE    out293
 
-loop278:
+loop292:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop278
+	JNZ     loop292
 
-out279:
+out293:
 	VZEROUPPER
 	RET
 
@@ -9893,9 +10021,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out281
+	JLE    out295
 
-loop280:
+loop294:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -9907,17 +10035,17 @@ loop280:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop280
+	JNZ         loop294
 
-out281:
+out295:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out283
+	JLE          out297
 
-loop282:
+loop296:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -9942,9 +10070,9 @@ loop282:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop282
+	JNZ     loop296
 
-out283:
+out297:
 	VZEROUPPER
 	RET
 
@@ -9963,9 +10091,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points284:
+points298:
 	CMPQ   R8, $0x03
-	JL     points285
+	JL     points299
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -9973,9 +10101,9 @@ points284:
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out287
+	JLE    out301
 
-loop286:
+loop300:
 	VMOVUPS      (R10), Y3
 	VBROADCASTSS (R11), Y4
 	VSUBPS       Y4, Y3, Y4
@@ -9989,9 +10117,9 @@ loop286:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop286
+	JNZ          loop300
 
-out287:
+out301:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -10002,7 +10130,7 @@ out287:
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general288
+	JZ           general302
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y10
@@ -10054,9 +10182,9 @@ out287:
 	VANDPS       Y9, Y11, Y2
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out291
+	JLE          out305
 
-loop290:
+loop304:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10068,17 +10196,17 @@ loop290:
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 	CMPQ         R12, $0x04
-	JNE          once292
+	JNE          once306
 	VMULPS       Y0, Y0, Y0
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 
-once292:
+once306:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop290
+	JNZ  loop304
 
-out291:
+out305:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10086,13 +10214,13 @@ out291:
 	VFMADD231PS  Y1, Y9, Y6
 	VADDPS       Y2, Y7, Y7
 	VFMADD231PS  Y2, Y9, Y8
-	JMP          done289
+	JMP          done303
 
-general288:
+general302:
 	TESTQ R11, R11
-	JLE   out294
+	JLE   out308
 
-loop293:
+loop307:
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y10
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y10, Y11
@@ -10150,10 +10278,10 @@ loop293:
 	VFMADD231PS  Y10, Y9, Y8
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop293
+	JNZ          loop307
 
-out294:
-done289:
+out308:
+done303:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
@@ -10168,7 +10296,7 @@ done289:
 	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value295
+	JZ           value309
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10185,9 +10313,9 @@ done289:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out297
+	JLE          out311
 
-loop296:
+loop310:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
@@ -10204,29 +10332,29 @@ loop296:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop296
+	JNZ          loop310
 
-out297:
-value295:
+out311:
+value309:
 	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x03, R8
-	JMP  points284
+	JMP  points298
 
-points285:
-points298:
+points299:
+points312:
 	CMPQ   R8, $0x01
-	JL     points299
+	JL     points313
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out301
+	JLE    out315
 
-loop300:
+loop314:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -10234,16 +10362,16 @@ loop300:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop300
+	JNZ          loop314
 
-out301:
+out315:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general302
+	JZ           general316
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y3
@@ -10263,33 +10391,33 @@ out301:
 	VANDPS       Y3, Y5, Y0
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out305
+	JLE          out319
 
-loop304:
+loop318:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once306
+	JNE          once320
 	VMULPS       Y0, Y0, Y0
 
-once306:
+once320:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop304
+	JNZ  loop318
 
-out305:
+out319:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
-	JMP          done303
+	JMP          done317
 
-general302:
+general316:
 	TESTQ R11, R11
-	JLE   out308
+	JLE   out322
 
-loop307:
+loop321:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y4, Y5
@@ -10311,10 +10439,10 @@ loop307:
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop307
+	JNZ          loop321
 
-out308:
-done303:
+out322:
+done317:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -10323,7 +10451,7 @@ done303:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value309
+	JZ           value323
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10334,9 +10462,9 @@ done303:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out311
+	JLE          out325
 
-loop310:
+loop324:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -10347,23 +10475,23 @@ loop310:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop310
+	JNZ          loop324
 
-out311:
-value309:
+out325:
+value323:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points298
+	JMP  points312
 
-points299:
+points313:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip312
+	JZ    skip326
 	ADDQ  $0x20, CX
 
-skip312:
+skip326:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -10397,9 +10525,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out314
+	JLE    out328
 
-loop313:
+loop327:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -10413,9 +10541,9 @@ loop313:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop313
+	JNZ         loop327
 
-out314:
+out328:
 	VZEROUPPER
 	RET
 
@@ -10428,9 +10556,9 @@ TEXT ·roundPairsAVX2(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX2<>+0(SB), Y0
 	VBROADCASTSS c00000001AVX2<>+0(SB), Y1
 	TESTQ        DX, DX
-	JLE          out316
+	JLE          out330
 
-loop315:
+loop329:
 	VMOVUPS (CX), Y2
 	VPSRLD  $0x10, Y2, Y3
 	VANDPS  Y1, Y3, Y3
@@ -10490,9 +10618,9 @@ loop315:
 	ADDQ    $0x00000100, CX
 	ADDQ    $0x00000080, AX
 	DECQ    DX
-	JNZ     loop315
+	JNZ     loop329
 
-out316:
+out330:
 	VZEROUPPER
 	RET
 

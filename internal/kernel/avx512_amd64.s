@@ -2151,9 +2151,9 @@ done:
 TEXT ·gradFullAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 72(AX)
-	MOVQ 8(AX), CX
 	MOVQ CX, 80(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 88(AX)
 	MOVQ 64(AX), CX
 
 tile:
@@ -2173,12 +2173,12 @@ tile:
 	JGE        rows2
 	VXORPS     Z0, Z0, Z0
 	VXORPS     Z1, Z1, Z1
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
@@ -2206,25 +2206,35 @@ lane131:
 	JNZ          loop129
 
 out130:
-	MOVQ    72(AX), DX
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add132
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored133
+
+add132:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000080, 80(AX)
-	SUBQ    $0x01, CX
-	JG      tile
-	JMP     done
+
+stored133:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000080, 88(AX)
+	SUBQ $0x01, CX
+	JG   tile
+	JMP  done
 
 rows2:
 	VXORPS     Z0, Z0, Z0
 	VXORPS     Z1, Z1, Z1
 	VXORPS     Z2, Z2, Z2
 	VXORPS     Z3, Z3, Z3
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2232,19 +2242,19 @@ rows2:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out133
+	JLE        out135
 
-loop132:
+loop134:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane134:
+lane136:
 	VMOVUPS      (R9), Z4
 	VMOVUPS      64(R9), Z5
 	VBROADCASTSS (R8), Z6
@@ -2256,15 +2266,26 @@ lane134:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane134
+	JNZ          lane136
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop132
+	JNZ          loop134
 
-out133:
-	MOVQ    72(AX), DX
+out135:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add137
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored138
+
+add137:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2275,11 +2296,13 @@ out133:
 	VADDPS  64(DX), Z3, Z3
 	VMOVUPS Z3, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000100, 80(AX)
-	SUBQ    $0x02, CX
-	JG      tile
-	JMP     done
+
+stored138:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000100, 88(AX)
+	SUBQ $0x02, CX
+	JG   tile
+	JMP  done
 
 rows3:
 	VXORPS     Z0, Z0, Z0
@@ -2288,7 +2311,7 @@ rows3:
 	VXORPS     Z3, Z3, Z3
 	VXORPS     Z4, Z4, Z4
 	VXORPS     Z5, Z5, Z5
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2299,19 +2322,19 @@ rows3:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out136
+	JLE        out140
 
-loop135:
+loop139:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane137:
+lane141:
 	VMOVUPS      (R9), Z6
 	VMOVUPS      64(R9), Z7
 	VBROADCASTSS (R8), Z8
@@ -2326,15 +2349,29 @@ lane137:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane137
+	JNZ          lane141
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop135
+	JNZ          loop139
 
-out136:
-	MOVQ    72(AX), DX
+out140:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add142
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored143
+
+add142:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2350,11 +2387,13 @@ out136:
 	VADDPS  64(DX), Z5, Z5
 	VMOVUPS Z5, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000180, 80(AX)
-	SUBQ    $0x03, CX
-	JG      tile
-	JMP     done
+
+stored143:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000180, 88(AX)
+	SUBQ $0x03, CX
+	JG   tile
+	JMP  done
 
 rows4:
 	VXORPS     Z0, Z0, Z0
@@ -2365,7 +2404,7 @@ rows4:
 	VXORPS     Z5, Z5, Z5
 	VXORPS     Z6, Z6, Z6
 	VXORPS     Z7, Z7, Z7
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2379,19 +2418,19 @@ rows4:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out139
+	JLE        out145
 
-loop138:
+loop144:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane140:
+lane146:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (R8), Z10
@@ -2409,15 +2448,32 @@ lane140:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane140
+	JNZ          lane146
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop138
+	JNZ          loop144
 
-out139:
-	MOVQ    72(AX), DX
+out145:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add147
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored148
+
+add147:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2438,11 +2494,13 @@ out139:
 	VADDPS  64(DX), Z7, Z7
 	VMOVUPS Z7, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000200, 80(AX)
-	SUBQ    $0x04, CX
-	JG      tile
-	JMP     done
+
+stored148:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000200, 88(AX)
+	SUBQ $0x04, CX
+	JG   tile
+	JMP  done
 
 rows5:
 	VXORPS     Z0, Z0, Z0
@@ -2455,7 +2513,7 @@ rows5:
 	VXORPS     Z7, Z7, Z7
 	VXORPS     Z8, Z8, Z8
 	VXORPS     Z9, Z9, Z9
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2472,19 +2530,19 @@ rows5:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out142
+	JLE        out150
 
-loop141:
+loop149:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane143:
+lane151:
 	VMOVUPS      (R9), Z10
 	VMOVUPS      64(R9), Z11
 	VBROADCASTSS (R8), Z12
@@ -2505,15 +2563,35 @@ lane143:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane143
+	JNZ          lane151
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop141
+	JNZ          loop149
 
-out142:
-	MOVQ    72(AX), DX
+out150:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add152
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored153
+
+add152:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2539,11 +2617,13 @@ out142:
 	VADDPS  64(DX), Z9, Z9
 	VMOVUPS Z9, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000280, 80(AX)
-	SUBQ    $0x05, CX
-	JG      tile
-	JMP     done
+
+stored153:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000280, 88(AX)
+	SUBQ $0x05, CX
+	JG   tile
+	JMP  done
 
 rows6:
 	VXORPS     Z0, Z0, Z0
@@ -2558,7 +2638,7 @@ rows6:
 	VXORPS     Z9, Z9, Z9
 	VXORPS     Z10, Z10, Z10
 	VXORPS     Z11, Z11, Z11
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2578,19 +2658,19 @@ rows6:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out145
+	JLE        out155
 
-loop144:
+loop154:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane146:
+lane156:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (R8), Z14
@@ -2614,15 +2694,38 @@ lane146:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane146
+	JNZ          lane156
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop144
+	JNZ          loop154
 
-out145:
-	MOVQ    72(AX), DX
+out155:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add157
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z10, (DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored158
+
+add157:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2653,11 +2756,13 @@ out145:
 	VADDPS  64(DX), Z11, Z11
 	VMOVUPS Z11, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000300, 80(AX)
-	SUBQ    $0x06, CX
-	JG      tile
-	JMP     done
+
+stored158:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000300, 88(AX)
+	SUBQ $0x06, CX
+	JG   tile
+	JMP  done
 
 rows7:
 	VXORPS     Z0, Z0, Z0
@@ -2674,7 +2779,7 @@ rows7:
 	VXORPS     Z11, Z11, Z11
 	VXORPS     Z12, Z12, Z12
 	VXORPS     Z13, Z13, Z13
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2697,19 +2802,19 @@ rows7:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out148
+	JLE        out160
 
-loop147:
+loop159:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane149:
+lane161:
 	VMOVUPS      (R9), Z14
 	VMOVUPS      64(R9), Z15
 	VBROADCASTSS (R8), Z16
@@ -2736,15 +2841,41 @@ lane149:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane149
+	JNZ          lane161
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop147
+	JNZ          loop159
 
-out148:
-	MOVQ    72(AX), DX
+out160:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add162
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z10, (DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored163
+
+add162:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2780,11 +2911,13 @@ out148:
 	VADDPS  64(DX), Z13, Z13
 	VMOVUPS Z13, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000380, 80(AX)
-	SUBQ    $0x07, CX
-	JG      tile
-	JMP     done
+
+stored163:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000380, 88(AX)
+	SUBQ $0x07, CX
+	JG   tile
+	JMP  done
 
 rows8:
 	VXORPS     Z0, Z0, Z0
@@ -2803,7 +2936,7 @@ rows8:
 	VXORPS     Z13, Z13, Z13
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
@@ -2829,19 +2962,19 @@ rows8:
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out151
+	JLE        out165
 
-loop150:
+loop164:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane152:
+lane166:
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VBROADCASTSS (R8), Z18
@@ -2871,15 +3004,44 @@ lane152:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane152
+	JNZ          lane166
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop150
+	JNZ          loop164
 
-out151:
-	MOVQ    72(AX), DX
+out165:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add167
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z10, (DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ    BX, DX
+	VMOVUPS Z14, (DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ    BX, DX
+	JMP     stored168
+
+add167:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2920,10 +3082,12 @@ out151:
 	VADDPS  64(DX), Z15, Z15
 	VMOVUPS Z15, 64(DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000400, 80(AX)
-	SUBQ    $0x08, CX
-	JG      tile
+
+stored168:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000400, 88(AX)
+	SUBQ $0x08, CX
+	JG   tile
 
 done:
 	VZEROUPPER
@@ -2934,9 +3098,9 @@ done:
 TEXT ·gradHalfAVX512(SB), NOSPLIT, $0-8
 	MOVQ task+0(FP), AX
 	MOVQ (AX), CX
-	MOVQ CX, 72(AX)
-	MOVQ 8(AX), CX
 	MOVQ CX, 80(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 88(AX)
 	MOVQ 64(AX), CX
 
 tile:
@@ -2957,100 +3121,120 @@ tile:
 	CMPQ       CX, $0x02
 	JGE        rows2
 	VXORPS     Z0, Z0, Z0
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out154
+	JLE        out170
 
-loop153:
+loop169:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane155:
+lane171:
 	VMOVUPS          (R9), Z1
 	VFMADD231PS.BCST (R8), Z1, Z0
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane155
+	JNZ              lane171
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop153
+	JNZ              loop169
 
-out154:
-	MOVQ    72(AX), DX
+out170:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add172
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	JMP     stored173
+
+add172:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000080, 80(AX)
-	SUBQ    $0x01, CX
-	JG      tile
-	JMP     done
+
+stored173:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000080, 88(AX)
+	SUBQ $0x01, CX
+	JG   tile
+	JMP  done
 
 rows2:
 	VXORPS     Z0, Z0, Z0
 	VXORPS     Z1, Z1, Z1
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out157
+	JLE        out175
 
-loop156:
+loop174:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane158:
+lane176:
 	VMOVUPS          (R9), Z2
 	VFMADD231PS.BCST (R8), Z2, Z0
 	VFMADD231PS.BCST 128(R8), Z2, Z1
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane158
+	JNZ              lane176
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop156
+	JNZ              loop174
 
-out157:
-	MOVQ    72(AX), DX
+out175:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add177
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	JMP     stored178
+
+add177:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VADDPS  (DX), Z1, Z1
 	VMOVUPS Z1, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000100, 80(AX)
-	SUBQ    $0x02, CX
-	JG      tile
-	JMP     done
+
+stored178:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000100, 88(AX)
+	SUBQ $0x02, CX
+	JG   tile
+	JMP  done
 
 rows3:
 	VXORPS     Z0, Z0, Z0
 	VXORPS     Z1, Z1, Z1
 	VXORPS     Z2, Z2, Z2
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3058,19 +3242,19 @@ rows3:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out160
+	JLE        out180
 
-loop159:
+loop179:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane161:
+lane181:
 	VMOVUPS          (R9), Z3
 	VFMADD231PS.BCST (R8), Z3, Z0
 	VFMADD231PS.BCST 128(R8), Z3, Z1
@@ -3078,15 +3262,26 @@ lane161:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane161
+	JNZ              lane181
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop159
+	JNZ              loop179
 
-out160:
-	MOVQ    72(AX), DX
+out180:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add182
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	JMP     stored183
+
+add182:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3096,18 +3291,20 @@ out160:
 	VADDPS  (DX), Z2, Z2
 	VMOVUPS Z2, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000180, 80(AX)
-	SUBQ    $0x03, CX
-	JG      tile
-	JMP     done
+
+stored183:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000180, 88(AX)
+	SUBQ $0x03, CX
+	JG   tile
+	JMP  done
 
 rows4:
 	VXORPS     Z0, Z0, Z0
 	VXORPS     Z1, Z1, Z1
 	VXORPS     Z2, Z2, Z2
 	VXORPS     Z3, Z3, Z3
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3117,19 +3314,19 @@ rows4:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out163
+	JLE        out185
 
-loop162:
+loop184:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane164:
+lane186:
 	VMOVUPS          (R9), Z4
 	VFMADD231PS.BCST (R8), Z4, Z0
 	VFMADD231PS.BCST 128(R8), Z4, Z1
@@ -3138,15 +3335,28 @@ lane164:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane164
+	JNZ              lane186
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop162
+	JNZ              loop184
 
-out163:
-	MOVQ    72(AX), DX
+out185:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add187
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	JMP     stored188
+
+add187:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3159,11 +3369,13 @@ out163:
 	VADDPS  (DX), Z3, Z3
 	VMOVUPS Z3, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000200, 80(AX)
-	SUBQ    $0x04, CX
-	JG      tile
-	JMP     done
+
+stored188:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000200, 88(AX)
+	SUBQ $0x04, CX
+	JG   tile
+	JMP  done
 
 rows5:
 	VXORPS     Z0, Z0, Z0
@@ -3171,7 +3383,7 @@ rows5:
 	VXORPS     Z2, Z2, Z2
 	VXORPS     Z3, Z3, Z3
 	VXORPS     Z4, Z4, Z4
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3183,19 +3395,19 @@ rows5:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out166
+	JLE        out190
 
-loop165:
+loop189:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane167:
+lane191:
 	VMOVUPS          (R9), Z5
 	VFMADD231PS.BCST (R8), Z5, Z0
 	VFMADD231PS.BCST 128(R8), Z5, Z1
@@ -3205,15 +3417,30 @@ lane167:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane167
+	JNZ              lane191
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop165
+	JNZ              loop189
 
-out166:
-	MOVQ    72(AX), DX
+out190:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add192
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	JMP     stored193
+
+add192:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3229,11 +3456,13 @@ out166:
 	VADDPS  (DX), Z4, Z4
 	VMOVUPS Z4, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000280, 80(AX)
-	SUBQ    $0x05, CX
-	JG      tile
-	JMP     done
+
+stored193:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000280, 88(AX)
+	SUBQ $0x05, CX
+	JG   tile
+	JMP  done
 
 rows6:
 	VXORPS     Z0, Z0, Z0
@@ -3242,7 +3471,7 @@ rows6:
 	VXORPS     Z3, Z3, Z3
 	VXORPS     Z4, Z4, Z4
 	VXORPS     Z5, Z5, Z5
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3256,19 +3485,19 @@ rows6:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out169
+	JLE        out195
 
-loop168:
+loop194:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane170:
+lane196:
 	VMOVUPS          (R9), Z6
 	VFMADD231PS.BCST (R8), Z6, Z0
 	VFMADD231PS.BCST 128(R8), Z6, Z1
@@ -3279,15 +3508,32 @@ lane170:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane170
+	JNZ              lane196
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop168
+	JNZ              loop194
 
-out169:
-	MOVQ    72(AX), DX
+out195:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add197
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    BX, DX
+	JMP     stored198
+
+add197:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3306,11 +3552,13 @@ out169:
 	VADDPS  (DX), Z5, Z5
 	VMOVUPS Z5, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000300, 80(AX)
-	SUBQ    $0x06, CX
-	JG      tile
-	JMP     done
+
+stored198:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000300, 88(AX)
+	SUBQ $0x06, CX
+	JG   tile
+	JMP  done
 
 rows7:
 	VXORPS     Z0, Z0, Z0
@@ -3320,7 +3568,7 @@ rows7:
 	VXORPS     Z4, Z4, Z4
 	VXORPS     Z5, Z5, Z5
 	VXORPS     Z6, Z6, Z6
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3336,19 +3584,19 @@ rows7:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out172
+	JLE        out200
 
-loop171:
+loop199:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane173:
+lane201:
 	VMOVUPS          (R9), Z7
 	VFMADD231PS.BCST (R8), Z7, Z0
 	VFMADD231PS.BCST 128(R8), Z7, Z1
@@ -3360,15 +3608,34 @@ lane173:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane173
+	JNZ              lane201
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop171
+	JNZ              loop199
 
-out172:
-	MOVQ    72(AX), DX
+out200:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add202
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    BX, DX
+	JMP     stored203
+
+add202:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3390,11 +3657,13 @@ out172:
 	VADDPS  (DX), Z6, Z6
 	VMOVUPS Z6, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000380, 80(AX)
-	SUBQ    $0x07, CX
-	JG      tile
-	JMP     done
+
+stored203:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000380, 88(AX)
+	SUBQ $0x07, CX
+	JG   tile
+	JMP  done
 
 rows8:
 	VXORPS     Z0, Z0, Z0
@@ -3405,7 +3674,7 @@ rows8:
 	VXORPS     Z5, Z5, Z5
 	VXORPS     Z6, Z6, Z6
 	VXORPS     Z7, Z7, Z7
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3423,19 +3692,19 @@ rows8:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out175
+	JLE        out205
 
-loop174:
+loop204:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane176:
+lane206:
 	VMOVUPS          (R9), Z8
 	VFMADD231PS.BCST (R8), Z8, Z0
 	VFMADD231PS.BCST 128(R8), Z8, Z1
@@ -3448,15 +3717,36 @@ lane176:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane176
+	JNZ              lane206
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop174
+	JNZ              loop204
 
-out175:
-	MOVQ    72(AX), DX
+out205:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add207
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    BX, DX
+	JMP     stored208
+
+add207:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3481,11 +3771,13 @@ out175:
 	VADDPS  (DX), Z7, Z7
 	VMOVUPS Z7, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000400, 80(AX)
-	SUBQ    $0x08, CX
-	JG      tile
-	JMP     done
+
+stored208:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000400, 88(AX)
+	SUBQ $0x08, CX
+	JG   tile
+	JMP  done
 
 rows16:
 	VXORPS     Z0, Z0, Z0
@@ -3504,7 +3796,7 @@ rows16:
 	VXORPS     Z13, Z13, Z13
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
-	MOVQ       72(AX), DX
+	MOVQ       80(AX), DX
 	MOVQ       24(AX), BX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
@@ -3538,19 +3830,19 @@ rows16:
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)
 	ADDQ       BX, DX
-	MOVQ       80(AX), DX
+	MOVQ       88(AX), DX
 	MOVQ       16(AX), BX
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out178
+	JLE        out210
 
-loop177:
+loop209:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane179:
+lane211:
 	VMOVUPS          (R9), Z16
 	VFMADD231PS.BCST (R8), Z16, Z0
 	VFMADD231PS.BCST 128(R8), Z16, Z1
@@ -3571,15 +3863,52 @@ lane179:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane179
+	JNZ              lane211
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop177
+	JNZ              loop209
 
-out178:
-	MOVQ    72(AX), DX
+out210:
+	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
+	CMPQ    72(AX), $0x00
+	JNE     add212
+	VMOVUPS Z0, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z9, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z10, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z11, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z12, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z13, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z14, (DX)
+	ADDQ    BX, DX
+	VMOVUPS Z15, (DX)
+	ADDQ    BX, DX
+	JMP     stored213
+
+add212:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3628,10 +3957,12 @@ out178:
 	VADDPS  (DX), Z15, Z15
 	VMOVUPS Z15, (DX)
 	ADDQ    BX, DX
-	MOVQ    DX, 72(AX)
-	ADDQ    $0x00000800, 80(AX)
-	SUBQ    $0x10, CX
-	JG      tile
+
+stored213:
+	MOVQ DX, 80(AX)
+	ADDQ $0x00000800, 88(AX)
+	SUBQ $0x10, CX
+	JG   tile
 
 done:
 	VZEROUPPER
@@ -3661,55 +3992,55 @@ TEXT ·transpose16AVX512(SB), NOSPLIT, $0-32
 	VXORPS  Z14, Z14, Z14
 	VXORPS  Z15, Z15, Z15
 	CMPQ    BX, $0x00
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS (DX), Z0
 	CMPQ    BX, $0x01
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 128(DX), Z1
 	CMPQ    BX, $0x02
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 256(DX), Z2
 	CMPQ    BX, $0x03
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 384(DX), Z3
 	CMPQ    BX, $0x04
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 512(DX), Z4
 	CMPQ    BX, $0x05
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 640(DX), Z5
 	CMPQ    BX, $0x06
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 768(DX), Z6
 	CMPQ    BX, $0x07
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 896(DX), Z7
 	CMPQ    BX, $0x08
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1024(DX), Z8
 	CMPQ    BX, $0x09
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1152(DX), Z9
 	CMPQ    BX, $0x0a
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1280(DX), Z10
 	CMPQ    BX, $0x0b
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1408(DX), Z11
 	CMPQ    BX, $0x0c
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1536(DX), Z12
 	CMPQ    BX, $0x0d
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1664(DX), Z13
 	CMPQ    BX, $0x0e
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1792(DX), Z14
 	CMPQ    BX, $0x0f
-	JLE     loaded180
+	JLE     loaded214
 	VMOVUPS 1920(DX), Z15
 
-loaded180:
+loaded214:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -3823,55 +4154,55 @@ loaded180:
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
 	CMPQ       BX, $0x00
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    64(DX), Z0
 	CMPQ       BX, $0x01
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    192(DX), Z1
 	CMPQ       BX, $0x02
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    320(DX), Z2
 	CMPQ       BX, $0x03
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    448(DX), Z3
 	CMPQ       BX, $0x04
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    576(DX), Z4
 	CMPQ       BX, $0x05
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    704(DX), Z5
 	CMPQ       BX, $0x06
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    832(DX), Z6
 	CMPQ       BX, $0x07
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    960(DX), Z7
 	CMPQ       BX, $0x08
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1088(DX), Z8
 	CMPQ       BX, $0x09
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1216(DX), Z9
 	CMPQ       BX, $0x0a
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1344(DX), Z10
 	CMPQ       BX, $0x0b
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1472(DX), Z11
 	CMPQ       BX, $0x0c
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1600(DX), Z12
 	CMPQ       BX, $0x0d
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1728(DX), Z13
 	CMPQ       BX, $0x0e
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1856(DX), Z14
 	CMPQ       BX, $0x0f
-	JLE        loaded181
+	JLE        loaded215
 	VMOVUPS    1984(DX), Z15
 
-loaded181:
+loaded215:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -3980,9 +4311,9 @@ TEXT ·rowSumAVX512(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out183
+	JLE   out217
 
-loop182:
+loop216:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4002,9 +4333,9 @@ loop182:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out185
+	JLE    out219
 
-loop184:
+loop218:
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z0, Z0
 	VADDPS 128(DI), Z1, Z1
@@ -4039,9 +4370,9 @@ loop184:
 	VADDPS 1984(DI), Z15, Z15
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop184
+	JNZ    loop218
 
-out185:
+out219:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VADDPS     Z16, Z0, Z16
@@ -4092,9 +4423,9 @@ out185:
 	ADDQ       $0x00000800, CX
 	ADDQ       $0x40, AX
 	DECQ       BX
-	JNZ        loop182
+	JNZ        loop216
 
-out183:
+out217:
 	VZEROUPPER
 	RET
 
@@ -4105,9 +4436,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest187
+	JL   rest221
 
-whole186:
+whole220:
 	VMOVUPS           (CX), Z0
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z0, K1
 	VBROADCASTSS      c42b20000AVX512<>+0(SB), Z1
@@ -4156,11 +4487,11 @@ whole186:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole186
+	JGE               whole220
 
-rest187:
+rest221:
 	TESTQ             DX, DX
-	JLE               end189
+	JLE               end223
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4193,9 +4524,9 @@ rest187:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest187
+	JMP               rest221
 
-end189:
+end223:
 	VZEROUPPER
 	RET
 
@@ -4326,9 +4657,9 @@ TEXT ·logAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest191
+	JL   rest225
 
-whole190:
+whole224:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      c00800000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -4385,11 +4716,11 @@ whole190:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole190
+	JGE               whole224
 
-rest191:
+rest225:
 	TESTQ             DX, DX
-	JLE               end193
+	JLE               end227
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4426,9 +4757,9 @@ rest191:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest191
+	JMP               rest225
 
-end193:
+end227:
 	VZEROUPPER
 	RET
 
@@ -4569,9 +4900,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest195
+	JL   rest229
 
-whole194:
+whole228:
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     c40fcf84fAVX512<>+0(SB), Z1
 	VMINPS           Z0, Z1, Z0
@@ -4616,11 +4947,11 @@ whole194:
 	ADDQ             $0x00000080, CX
 	SUBQ             $0x20, DX
 	CMPQ             DX, $0x20
-	JGE              whole194
+	JGE              whole228
 
-rest195:
+rest229:
 	TESTQ            DX, DX
-	JLE              end197
+	JLE              end231
 	MOVQ             DX, BX
 	MOVQ             $0x00000010, SI
 	CMPQ             BX, SI
@@ -4651,9 +4982,9 @@ rest195:
 	ADDQ             $0x40, AX
 	ADDQ             $0x40, CX
 	SUBQ             BX, DX
-	JMP              rest195
+	JMP              rest229
 
-end197:
+end231:
 	VZEROUPPER
 	RET
 
@@ -4794,9 +5125,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest199
+	JL   rest233
 
-whole198:
+whole232:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z1, Z1, Z1
 	VSUBPS            Z0, Z1, Z1
@@ -4855,11 +5186,11 @@ whole198:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole198
+	JGE               whole232
 
-rest199:
+rest233:
 	TESTQ             DX, DX
-	JLE               end201
+	JLE               end235
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4897,9 +5228,9 @@ rest199:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest199
+	JMP               rest233
 
-end201:
+end235:
 	VZEROUPPER
 	RET
 
@@ -4910,9 +5241,9 @@ TEXT ·softplusAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest203
+	JL   rest237
 
-whole202:
+whole236:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z2, Z2, Z2
 	VMAXPS            Z0, Z2, Z1
@@ -5023,11 +5354,11 @@ whole202:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole202
+	JGE               whole236
 
-rest203:
+rest237:
 	TESTQ             DX, DX
-	JLE               end205
+	JLE               end239
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5091,9 +5422,9 @@ rest203:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest203
+	JMP               rest237
 
-end205:
+end239:
 	VZEROUPPER
 	RET
 
@@ -5104,9 +5435,9 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest207
+	JL   rest241
 
-whole206:
+whole240:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -5167,11 +5498,11 @@ whole206:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole206
+	JGE               whole240
 
-rest207:
+rest241:
 	TESTQ             DX, DX
-	JLE               end209
+	JLE               end243
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5210,9 +5541,9 @@ rest207:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest207
+	JMP               rest241
 
-end209:
+end243:
 	VZEROUPPER
 	RET
 
@@ -5233,9 +5564,9 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest211
+	JL   rest245
 
-whole210:
+whole244:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -5304,11 +5635,11 @@ whole210:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole210
+	JGE               whole244
 
-rest211:
+rest245:
 	TESTQ             DX, DX
-	JLE               end213
+	JLE               end247
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5351,9 +5682,9 @@ rest211:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest211
+	JMP               rest245
 
-end213:
+end247:
 	VZEROUPPER
 	RET
 
@@ -5395,9 +5726,9 @@ TEXT ·tanhGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest215
+	JL   rest249
 
-whole214:
+whole248:
 	VMOVUPS      (CX), Z0
 	VMOVUPS      (DX), Z1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
@@ -5409,11 +5740,11 @@ whole214:
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
 	CMPQ         BX, $0x10
-	JGE          whole214
+	JGE          whole248
 
-rest215:
+rest249:
 	TESTQ        BX, BX
-	JLE          end217
+	JLE          end251
 	MOVQ         BX, SI
 	MOVQ         $0x00000010, DI
 	CMPQ         SI, DI
@@ -5431,9 +5762,9 @@ rest215:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         SI, BX
-	JMP          rest215
+	JMP          rest249
 
-end217:
+end251:
 	VZEROUPPER
 	RET
 
@@ -5445,9 +5776,9 @@ TEXT ·siluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest219
+	JL   rest253
 
-whole218:
+whole252:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z2
@@ -5489,11 +5820,11 @@ whole218:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole218
+	JGE               whole252
 
-rest219:
+rest253:
 	TESTQ             BX, BX
-	JLE               end221
+	JLE               end255
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -5541,9 +5872,9 @@ rest219:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest219
+	JMP               rest253
 
-end221:
+end255:
 	VZEROUPPER
 	RET
 
@@ -5555,9 +5886,9 @@ TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest223
+	JL   rest257
 
-whole222:
+whole256:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z2
@@ -5608,11 +5939,11 @@ whole222:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole222
+	JGE               whole256
 
-rest223:
+rest257:
 	TESTQ             BX, BX
-	JLE               end225
+	JLE               end259
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -5669,9 +6000,9 @@ rest223:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest223
+	JMP               rest257
 
-end225:
+end259:
 	VZEROUPPER
 	RET
 
@@ -5704,9 +6035,9 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Z0
 	CMPQ         DX, $0x20
-	JL           rest227
+	JL           rest261
 
-whole226:
+whole260:
 	VMOVUPS     (AX), Z1
 	VFMADD231PS (CX), Z0, Z1
 	VMOVUPS     Z1, (AX)
@@ -5717,11 +6048,11 @@ whole226:
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
 	CMPQ        DX, $0x20
-	JGE         whole226
+	JGE         whole260
 
-rest227:
+rest261:
 	TESTQ       DX, DX
-	JLE         end229
+	JLE         end263
 	MOVQ        DX, BX
 	MOVQ        $0x00000010, SI
 	CMPQ        BX, SI
@@ -5736,9 +6067,9 @@ rest227:
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        BX, DX
-	JMP         rest227
+	JMP         rest261
 
-end229:
+end263:
 	VZEROUPPER
 	RET
 
@@ -5751,9 +6082,9 @@ TEXT ·mulAddAVX512(SB), NOSPLIT, $0-40
 	MOVQ b+24(FP), BX
 	MOVQ n+32(FP), SI
 	CMPQ SI, $0x20
-	JL   rest231
+	JL   rest265
 
-whole230:
+whole264:
 	VMOVUPS     (CX), Z0
 	VMOVUPS     (DX), Z1
 	VFMADD231PS (BX), Z1, Z0
@@ -5768,11 +6099,11 @@ whole230:
 	ADDQ        $0x00000080, BX
 	SUBQ        $0x20, SI
 	CMPQ        SI, $0x20
-	JGE         whole230
+	JGE         whole264
 
-rest231:
+rest265:
 	TESTQ       SI, SI
-	JLE         end233
+	JLE         end267
 	MOVQ        SI, DI
 	MOVQ        $0x00000010, R8
 	CMPQ        DI, R8
@@ -5790,9 +6121,9 @@ rest231:
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
 	SUBQ        DI, SI
-	JMP         rest231
+	JMP         rest265
 
-end233:
+end267:
 	VZEROUPPER
 	RET
 
@@ -5808,9 +6139,9 @@ TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out235
+	JLE     out269
 
-loop234:
+loop268:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -5866,9 +6197,9 @@ loop234:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop234
+	JNZ               loop268
 
-out235:
+out269:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -5915,9 +6246,9 @@ TEXT ·affineEvaluateAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out237
+	JLE     out271
 
-loop236:
+loop270:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -5966,9 +6297,9 @@ loop236:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop236
+	JNZ               loop270
 
-out237:
+out271:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -5985,9 +6316,9 @@ TEXT ·affineBackwardAVX512(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out239
+	JLE   out273
 
-loop238:
+loop272:
 	VMOVUPS     (BX), Z0
 	VMOVUPS     (SI), Z2
 	VMULPS      (R8), Z0, Z1
@@ -6010,9 +6341,9 @@ loop238:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop238
+	JNZ         loop272
 
-out239:
+out273:
 	VZEROUPPER
 	RET
 
@@ -6027,9 +6358,9 @@ TEXT ·affineInverseAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out241
+	JLE     out275
 
-loop240:
+loop274:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -6084,173 +6415,186 @@ loop240:
 	ADDQ              $0x00000080, CX
 	ADDQ              $0x00000080, BX
 	DECQ              AX
-	JNZ               loop240
+	JNZ               loop274
 
-out241:
+out275:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
 	RET
 
-// func adamAVX512(n int, w *float32, mo *float32, v *float32, mask *float32, grads *byte, shards int, constants *float32)
+// func adamAVX512(n int, w *float32, mo *float32, v *float32, mean *float32, mask *float32, grads *byte, shards int, constants *float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
-TEXT ·adamAVX512(SB), NOSPLIT, $0-64
+TEXT ·adamAVX512(SB), NOSPLIT, $0-72
 	MOVQ n+0(FP), AX
 	MOVQ w+8(FP), CX
 	MOVQ mo+16(FP), DX
 	MOVQ v+24(FP), BX
-	MOVQ mask+32(FP), SI
-	MOVQ grads+40(FP), DI
-	MOVQ shards+48(FP), R8
-	MOVQ constants+56(FP), R9
-	XORQ R10, R10
+	MOVQ mean+32(FP), SI
+	MOVQ mask+40(FP), DI
+	MOVQ grads+48(FP), R8
+	MOVQ shards+56(FP), R9
+	MOVQ constants+64(FP), R10
+	XORQ R11, R11
 	CMPQ AX, $0x10
-	JL   rest243
+	JL   rest277
 
-whole242:
-	VBROADCASTSS 28(R9), Z0
-	VBROADCASTSS 24(R9), Z1
-	TESTQ        SI, SI
-	JZ           unmasked246
-	VMOVUPS      (SI)(R10*1), Z2
+whole276:
+	VBROADCASTSS 28(R10), Z0
+	VBROADCASTSS 24(R10), Z1
+	TESTQ        DI, DI
+	JZ           unmasked280
+	VMOVUPS      (DI)(R11*1), Z2
 	VPTESTMD     Z2, Z2, K1
 	KORTESTW     K1, K1
-	JZ           frozen247
+	JZ           frozen281
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked246:
+unmasked280:
 	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   DI, R11
 	MOVQ   R8, R12
-	TESTQ  R12, R12
-	JLE    out249
-
-loop248:
-	MOVQ       (R11), R13
-	PREFETCHT0 1024(R13)(R10*1)
-	VADDPS     (R13)(R10*1), Z3, Z3
-	VMOVUPS    Z2, (R13)(R10*1)
-	ADDQ       $0x18, R11
-	DECQ       R12
-	JNZ        loop248
-
-out249:
-	VMULPS       Z0, Z3, Z3
-	PREFETCHT0   1024(CX)(R10*1)
-	PREFETCHT0   1024(DX)(R10*1)
-	PREFETCHT0   1024(BX)(R10*1)
-	VMOVUPS      (DX)(R10*1), Z0
-	VBROADCASTSS 4(R9), Z2
-	VMULPS       Z2, Z0, Z0
-	VBROADCASTSS 8(R9), Z2
-	VFMADD231PS  Z2, Z3, Z0
-	VMOVUPS      Z0, (DX)(R10*1)
-	VMOVUPS      (BX)(R10*1), Z2
-	VBROADCASTSS 12(R9), Z4
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z3, Z3, Z3
-	VBROADCASTSS 16(R9), Z4
-	VFMADD231PS  Z4, Z3, Z2
-	VMOVUPS      Z2, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Z3
-	VMULPS       Z3, Z2, Z2
-	VSQRTPS      Z2, Z2
-	VBROADCASTSS 20(R9), Z3
-	VADDPS       Z3, Z2, Z2
-	VBROADCASTSS 32(R9), Z3
-	VMULPS       Z3, Z0, Z0
-	VDIVPS       Z2, Z0, Z0
-	VMOVUPS      (CX)(R10*1), Z2
-	VFMADD231PS  Z1, Z2, Z0
-	VBROADCASTSS (R9), Z1
-	VFNMADD231PS Z1, Z0, Z2
-	VMOVUPS      Z2, (CX)(R10*1)
-
-frozen247:
-	ADDQ $0x40, R10
-	SUBQ $0x10, AX
-	CMPQ AX, $0x10
-	JGE  whole242
-
-rest243:
-	TESTQ        AX, AX
-	JLE          end245
-	MOVQ         AX, R11
-	MOVQ         $0x00000010, R12
-	CMPQ         R11, R12
-	CMOVQGT      R12, R11
-	MOVL         $0x0000ffff, R12
-	BZHIL        R11, R12, R12
-	KMOVW        R12, K1
-	VBROADCASTSS 28(R9), Z0
-	VBROADCASTSS 24(R9), Z1
-	TESTQ        SI, SI
-	JZ           unmasked250
-	VMOVUPS.Z    (SI)(R10*1), K1, Z2
-	VPTESTMD     Z2, Z2, K2
-	KORTESTW     K2, K2
-	JZ           frozen251
-	VMULPS       Z2, Z0, Z0
-	VMULPS       Z2, Z1, Z1
-
-unmasked250:
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	MOVQ   DI, R12
-	MOVQ   R8, R13
+	MOVQ   R9, R13
 	TESTQ  R13, R13
-	JLE    out253
+	JLE    out283
 
-loop252:
+loop282:
 	MOVQ       (R12), R14
-	PREFETCHT0 1024(R14)(R10*1)
-	VMOVUPS.Z  (R14)(R10*1), K1, Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z2, K1, (R14)(R10*1)
+	PREFETCHT0 1024(R14)(R11*1)
+	VADDPS     (R14)(R11*1), Z2, Z2
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop252
+	JNZ        loop282
 
-out253:
-	VMULPS       Z0, Z3, Z3
-	PREFETCHT0   1024(CX)(R10*1)
-	PREFETCHT0   1024(DX)(R10*1)
-	PREFETCHT0   1024(BX)(R10*1)
-	VMOVUPS.Z    (DX)(R10*1), K1, Z0
-	VBROADCASTSS 4(R9), Z2
-	VMULPS       Z2, Z0, Z0
-	VBROADCASTSS 8(R9), Z2
-	VFMADD231PS  Z2, Z3, Z0
-	VMOVUPS      Z0, K1, (DX)(R10*1)
-	VMOVUPS.Z    (BX)(R10*1), K1, Z2
-	VBROADCASTSS 12(R9), Z4
-	VMULPS       Z4, Z2, Z2
-	VMULPS       Z3, Z3, Z3
-	VBROADCASTSS 16(R9), Z4
-	VFMADD231PS  Z4, Z3, Z2
-	VMOVUPS      Z2, K1, (BX)(R10*1)
-	VBROADCASTSS 36(R9), Z3
-	VMULPS       Z3, Z2, Z2
-	VSQRTPS      Z2, Z2
-	VBROADCASTSS 20(R9), Z3
-	VADDPS       Z3, Z2, Z2
-	VBROADCASTSS 32(R9), Z3
+out283:
+	VMULPS       Z0, Z2, Z2
+	PREFETCHT0   1024(CX)(R11*1)
+	PREFETCHT0   1024(DX)(R11*1)
+	PREFETCHT0   1024(BX)(R11*1)
+	VMOVUPS      (DX)(R11*1), Z0
+	VBROADCASTSS 4(R10), Z3
 	VMULPS       Z3, Z0, Z0
-	VDIVPS       Z2, Z0, Z0
-	VMOVUPS.Z    (CX)(R10*1), K1, Z2
+	VBROADCASTSS 8(R10), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      Z0, (DX)(R11*1)
+	VMOVUPS      (BX)(R11*1), Z3
+	VBROADCASTSS 12(R10), Z4
+	VMULPS       Z4, Z3, Z3
+	VMULPS       Z2, Z2, Z2
+	VBROADCASTSS 16(R10), Z4
+	VFMADD231PS  Z4, Z2, Z3
+	VMOVUPS      Z3, (BX)(R11*1)
+	VBROADCASTSS 36(R10), Z2
+	VMULPS       Z2, Z3, Z3
+	VSQRTPS      Z3, Z3
+	VBROADCASTSS 20(R10), Z2
+	VADDPS       Z2, Z3, Z3
+	VBROADCASTSS 32(R10), Z2
+	VMULPS       Z2, Z0, Z0
+	VDIVPS       Z3, Z0, Z0
+	VMOVUPS      (CX)(R11*1), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	VBROADCASTSS (R9), Z1
+	VBROADCASTSS (R10), Z1
 	VFNMADD231PS Z1, Z0, Z2
-	VMOVUPS      Z2, K1, (CX)(R10*1)
+	VMOVUPS      Z2, (CX)(R11*1)
+	TESTQ        SI, SI
+	JZ           frozen281
+	VMOVUPS      (SI)(R11*1), Z0
+	VSUBPS       Z2, Z0, Z0
+	VBROADCASTSS 40(R10), Z1
+	VMULPS       Z1, Z0, Z0
+	VADDPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (SI)(R11*1)
 
-frozen251:
-	ADDQ $0x40, R10
-	SUBQ R11, AX
-	JMP  rest243
+frozen281:
+	ADDQ $0x40, R11
+	SUBQ $0x10, AX
+	CMPQ AX, $0x10
+	JGE  whole276
 
-end245:
+rest277:
+	TESTQ        AX, AX
+	JLE          end279
+	MOVQ         AX, R12
+	MOVQ         $0x00000010, R13
+	CMPQ         R12, R13
+	CMOVQGT      R13, R12
+	MOVL         $0x0000ffff, R13
+	BZHIL        R12, R13, R13
+	KMOVW        R13, K1
+	VBROADCASTSS 28(R10), Z0
+	VBROADCASTSS 24(R10), Z1
+	TESTQ        DI, DI
+	JZ           unmasked284
+	VMOVUPS.Z    (DI)(R11*1), K1, Z2
+	VPTESTMD     Z2, Z2, K2
+	KORTESTW     K2, K2
+	JZ           frozen285
+	VMULPS       Z2, Z0, Z0
+	VMULPS       Z2, Z1, Z1
+
+unmasked284:
+	VXORPS Z2, Z2, Z2
+	MOVQ   R8, R13
+	MOVQ   R9, R14
+	TESTQ  R14, R14
+	JLE    out287
+
+loop286:
+	MOVQ       (R13), R15
+	PREFETCHT0 1024(R15)(R11*1)
+	VMOVUPS.Z  (R15)(R11*1), K1, Z3
+	VADDPS     Z3, Z2, Z2
+	ADDQ       $0x18, R13
+	DECQ       R14
+	JNZ        loop286
+
+out287:
+	VMULPS       Z0, Z2, Z2
+	PREFETCHT0   1024(CX)(R11*1)
+	PREFETCHT0   1024(DX)(R11*1)
+	PREFETCHT0   1024(BX)(R11*1)
+	VMOVUPS.Z    (DX)(R11*1), K1, Z0
+	VBROADCASTSS 4(R10), Z3
+	VMULPS       Z3, Z0, Z0
+	VBROADCASTSS 8(R10), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      Z0, K1, (DX)(R11*1)
+	VMOVUPS.Z    (BX)(R11*1), K1, Z3
+	VBROADCASTSS 12(R10), Z4
+	VMULPS       Z4, Z3, Z3
+	VMULPS       Z2, Z2, Z2
+	VBROADCASTSS 16(R10), Z4
+	VFMADD231PS  Z4, Z2, Z3
+	VMOVUPS      Z3, K1, (BX)(R11*1)
+	VBROADCASTSS 36(R10), Z2
+	VMULPS       Z2, Z3, Z3
+	VSQRTPS      Z3, Z3
+	VBROADCASTSS 20(R10), Z2
+	VADDPS       Z2, Z3, Z3
+	VBROADCASTSS 32(R10), Z2
+	VMULPS       Z2, Z0, Z0
+	VDIVPS       Z3, Z0, Z0
+	VMOVUPS.Z    (CX)(R11*1), K1, Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VBROADCASTSS (R10), Z1
+	VFNMADD231PS Z1, Z0, Z2
+	VMOVUPS      Z2, K1, (CX)(R11*1)
+	TESTQ        SI, SI
+	JZ           frozen285
+	VMOVUPS.Z    (SI)(R11*1), K1, Z0
+	VSUBPS       Z2, Z0, Z0
+	VBROADCASTSS 40(R10), Z1
+	VMULPS       Z1, Z0, Z0
+	VADDPS       Z2, Z0, Z0
+	VMOVUPS      Z0, K1, (SI)(R11*1)
+
+frozen285:
+	ADDQ $0x40, R11
+	SUBQ R12, AX
+	JMP  rest277
+
+end279:
 	VZEROUPPER
 	RET
 
@@ -6266,34 +6610,34 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest255
+	JL     rest289
 
-whole254:
+whole288:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           unmasked258
+	JZ           unmasked292
 	VMOVUPS      (DX)(DI*1), Z2
 	VPTESTMD     Z2, Z2, K1
 	KORTESTW     K1, K1
-	JZ           frozen259
+	JZ           frozen293
 	VMOVAPS      Z2, Z2
 
-unmasked258:
+unmasked292:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out261
+	JLE    out295
 
-loop260:
+loop294:
 	MOVQ       (R8), R10
 	PREFETCHT0 1024(R10)(DI*1)
 	VADDPS     (R10)(DI*1), Z3, Z3
 	ADDQ       $0x18, R8
 	DECQ       R9
-	JNZ        loop260
+	JNZ        loop294
 
-out261:
+out295:
 	VMULPS        Z2, Z3, Z3
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VCVTPS2PD     Y3, Z3
@@ -6301,15 +6645,15 @@ out261:
 	VFMADD231PD   Z3, Z3, Z0
 	VFMADD231PD   Z2, Z2, Z1
 
-frozen259:
+frozen293:
 	ADDQ $0x40, DI
 	SUBQ $0x10, CX
 	CMPQ CX, $0x10
-	JGE  whole254
+	JGE  whole288
 
-rest255:
+rest289:
 	TESTQ        CX, CX
-	JLE          end257
+	JLE          end291
 	MOVQ         CX, R8
 	MOVQ         $0x00000010, R9
 	CMPQ         R8, R9
@@ -6319,30 +6663,30 @@ rest255:
 	KMOVW        R9, K1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           unmasked262
+	JZ           unmasked296
 	VMOVUPS.Z    (DX)(DI*1), K1, Z2
 	VPTESTMD     Z2, Z2, K2
 	KORTESTW     K2, K2
-	JZ           frozen263
+	JZ           frozen297
 	VMOVAPS      Z2, Z2
 
-unmasked262:
+unmasked296:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, R9
 	MOVQ   SI, R10
 	TESTQ  R10, R10
-	JLE    out265
+	JLE    out299
 
-loop264:
+loop298:
 	MOVQ       (R9), R11
 	PREFETCHT0 1024(R11)(DI*1)
 	VMOVUPS.Z  (R11)(DI*1), K1, Z4
 	VADDPS     Z4, Z3, Z3
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop264
+	JNZ        loop298
 
-out265:
+out299:
 	VMULPS        Z2, Z3, Z3
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VCVTPS2PD     Y3, Z3
@@ -6350,12 +6694,12 @@ out265:
 	VFMADD231PD   Z3, Z3, Z0
 	VFMADD231PD   Z2, Z2, Z1
 
-frozen263:
+frozen297:
 	ADDQ $0x40, DI
 	SUBQ R8, CX
-	JMP  rest255
+	JMP  rest289
 
-end257:
+end291:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -6371,7 +6715,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none266
+	JLE  none300
 
 feature:
 	MOVQ $0x00000001, R8
@@ -7539,7 +7883,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none266:
+none300:
 	VZEROUPPER
 	RET
 
@@ -7622,7 +7966,7 @@ TEXT ·spline8EvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none267
+	JLE  none301
 
 feature:
 	MOVQ $0x00000001, DI
@@ -8565,7 +8909,7 @@ vector:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(BX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep268
+	JE                saveStep302
 	VMULPS            Z4, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z5, Z5
@@ -8631,7 +8975,7 @@ vector:
 	VADDPS            64(SI), Z2, Z2
 	VMOVUPS           Z2, 64(SI)
 
-saveStep268:
+saveStep302:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -8643,7 +8987,7 @@ saveStep268:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none267:
+none301:
 	VZEROUPPER
 	RET
 
@@ -8657,7 +9001,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none269
+	JLE  none303
 
 feature:
 	MOVQ $0x00000002, R8
@@ -8923,7 +9267,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none269:
+none303:
 	VZEROUPPER
 	RET
 
@@ -8996,7 +9340,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none270
+	JLE  none304
 
 feature:
 	MOVQ $0x00000001, DI
@@ -9939,7 +10283,7 @@ vector:
 	VMOVAPS           Z10, K1, Z2
 	VMOVUPS           Z2, 64(DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep271
+	JE                saveStep305
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z4
 	VMULPS            Z4, Z0, Z3
@@ -10039,7 +10383,7 @@ vector:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(SI)
 
-saveStep271:
+saveStep305:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -10051,7 +10395,7 @@ saveStep271:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none270:
+none304:
 	VZEROUPPER
 	RET
 
@@ -10077,7 +10421,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none272
+	JLE  none306
 
 feature:
 	MOVQ $0x00000001, R10
@@ -10095,9 +10439,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out274
+	JLE          out308
 
-loop273:
+loop307:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -10126,9 +10470,9 @@ loop273:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop273
+	JNZ              loop307
 
-out274:
+out308:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -10148,9 +10492,9 @@ out274:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out276
+	JLE          out310
 
-loop275:
+loop309:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -10160,9 +10504,9 @@ loop275:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop275
+	JNZ         loop309
 
-out276:
+out310:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -10188,9 +10532,9 @@ out276:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out278
+	JLE          out312
 
-loop277:
+loop311:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -10220,9 +10564,9 @@ loop277:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop277
+	JNZ              loop311
 
-out278:
+out312:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -10236,9 +10580,9 @@ out278:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out280
+	JLE          out314
 
-loop279:
+loop313:
 	VMOVUPS     (R12), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -10248,9 +10592,9 @@ loop279:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop279
+	JNZ         loop313
 
-out280:
+out314:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -10263,9 +10607,9 @@ out280:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out282
+	JLE          out316
 
-loop281:
+loop315:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -10294,9 +10638,9 @@ loop281:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop281
+	JNZ              loop315
 
-out282:
+out316:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -10316,9 +10660,9 @@ out282:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out284
+	JLE          out318
 
-loop283:
+loop317:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -10328,9 +10672,9 @@ loop283:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop283
+	JNZ         loop317
 
-out284:
+out318:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -10356,9 +10700,9 @@ out284:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out286
+	JLE          out320
 
-loop285:
+loop319:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -10388,9 +10732,9 @@ loop285:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop285
+	JNZ              loop319
 
-out286:
+out320:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -10404,9 +10748,9 @@ out286:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out288
+	JLE          out322
 
-loop287:
+loop321:
 	VMOVUPS     (R12), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -10416,9 +10760,9 @@ loop287:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop287
+	JNZ         loop321
 
-out288:
+out322:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -10664,7 +11008,7 @@ out288:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none272:
+none306:
 	VZEROUPPER
 	RET
 
@@ -10679,7 +11023,7 @@ TEXT ·splineEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none289
+	JLE  none323
 
 feature:
 	MOVQ $0x00000001, R9
@@ -10692,9 +11036,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out291
+	JLE          out325
 
-loop290:
+loop324:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -10719,9 +11063,9 @@ loop290:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop290
+	JNZ              loop324
 
-out291:
+out325:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -10741,9 +11085,9 @@ out291:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out293
+	JLE          out327
 
-loop292:
+loop326:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -10753,9 +11097,9 @@ loop292:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop292
+	JNZ         loop326
 
-out293:
+out327:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -10773,9 +11117,9 @@ out293:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out295
+	JLE          out329
 
-loop294:
+loop328:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -10801,9 +11145,9 @@ loop294:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop294
+	JNZ              loop328
 
-out295:
+out329:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -10815,9 +11159,9 @@ out295:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out297
+	JLE          out331
 
-loop296:
+loop330:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -10827,9 +11171,9 @@ loop296:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop296
+	JNZ         loop330
 
-out297:
+out331:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -10841,9 +11185,9 @@ out297:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out299
+	JLE          out333
 
-loop298:
+loop332:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -10868,9 +11212,9 @@ loop298:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop298
+	JNZ              loop332
 
-out299:
+out333:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -10890,9 +11234,9 @@ out299:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out301
+	JLE          out335
 
-loop300:
+loop334:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -10902,9 +11246,9 @@ loop300:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop300
+	JNZ         loop334
 
-out301:
+out335:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -10922,9 +11266,9 @@ out301:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out303
+	JLE          out337
 
-loop302:
+loop336:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -10950,9 +11294,9 @@ loop302:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop302
+	JNZ              loop336
 
-out303:
+out337:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -10964,9 +11308,9 @@ out303:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out305
+	JLE          out339
 
-loop304:
+loop338:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -10976,9 +11320,9 @@ loop304:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop304
+	JNZ         loop338
 
-out305:
+out339:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11124,7 +11468,7 @@ out305:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep306
+	JE                saveStep340
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -11190,7 +11534,7 @@ out305:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep306:
+saveStep340:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -11202,7 +11546,7 @@ saveStep306:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none289:
+none323:
 	VZEROUPPER
 	RET
 
@@ -11218,7 +11562,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none307
+	JLE  none341
 
 feature:
 	MOVQ $0x00000002, R9
@@ -11285,9 +11629,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out309
+	JLE               out343
 
-loop308:
+loop342:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -11297,9 +11641,9 @@ loop308:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop308
+	JNZ         loop342
 
-out309:
+out343:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -11367,9 +11711,9 @@ out309:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out311
+	JLE               out345
 
-loop310:
+loop344:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -11382,9 +11726,9 @@ loop310:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop310
+	JNZ         loop344
 
-out311:
+out345:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -11410,9 +11754,9 @@ out311:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out313
+	JLE          out347
 
-loop312:
+loop346:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -11425,9 +11769,9 @@ loop312:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop312
+	JNZ         loop346
 
-out313:
+out347:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -11441,7 +11785,7 @@ out313:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none307:
+none341:
 	VZEROUPPER
 	RET
 
@@ -11456,7 +11800,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none314
+	JLE  none348
 
 feature:
 	MOVQ $0x00000001, R9
@@ -11472,9 +11816,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out316
+	JLE          out350
 
-loop315:
+loop349:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -11499,9 +11843,9 @@ loop315:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop315
+	JNZ              loop349
 
-out316:
+out350:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -11521,9 +11865,9 @@ out316:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out318
+	JLE          out352
 
-loop317:
+loop351:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -11533,9 +11877,9 @@ loop317:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop317
+	JNZ         loop351
 
-out318:
+out352:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -11545,9 +11889,9 @@ out318:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out320
+	JLE          out354
 
-loop319:
+loop353:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -11573,9 +11917,9 @@ loop319:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop319
+	JNZ              loop353
 
-out320:
+out354:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11587,9 +11931,9 @@ out320:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out322
+	JLE          out356
 
-loop321:
+loop355:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -11599,9 +11943,9 @@ loop321:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop321
+	JNZ         loop355
 
-out322:
+out356:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -11616,9 +11960,9 @@ out322:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out324
+	JLE          out358
 
-loop323:
+loop357:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -11643,9 +11987,9 @@ loop323:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop323
+	JNZ              loop357
 
-out324:
+out358:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -11665,9 +12009,9 @@ out324:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out326
+	JLE          out360
 
-loop325:
+loop359:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -11677,9 +12021,9 @@ loop325:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop325
+	JNZ         loop359
 
-out326:
+out360:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -11689,9 +12033,9 @@ out326:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out328
+	JLE          out362
 
-loop327:
+loop361:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -11717,9 +12061,9 @@ loop327:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop327
+	JNZ              loop361
 
-out328:
+out362:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11731,9 +12075,9 @@ out328:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out330
+	JLE          out364
 
-loop329:
+loop363:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -11743,9 +12087,9 @@ loop329:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop329
+	JNZ         loop363
 
-out330:
+out364:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11901,7 +12245,7 @@ out330:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep331
+	JE                saveStep365
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -12001,7 +12345,7 @@ out330:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep331:
+saveStep365:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -12013,7 +12357,7 @@ saveStep331:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none314:
+none348:
 	VZEROUPPER
 	RET
 
@@ -12029,7 +12373,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none332
+	JLE  none366
 
 feature:
 	MOVQ $0x00000001, R10
@@ -12047,9 +12391,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out334
+	JLE          out368
 
-loop333:
+loop367:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -12078,9 +12422,9 @@ loop333:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop333
+	JNZ              loop367
 
-out334:
+out368:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -12100,9 +12444,9 @@ out334:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out336
+	JLE          out370
 
-loop335:
+loop369:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -12112,9 +12456,9 @@ loop335:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop335
+	JNZ         loop369
 
-out336:
+out370:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -12140,9 +12484,9 @@ out336:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out338
+	JLE          out372
 
-loop337:
+loop371:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -12172,9 +12516,9 @@ loop337:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop337
+	JNZ              loop371
 
-out338:
+out372:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -12187,9 +12531,9 @@ out338:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out340
+	JLE          out374
 
-loop339:
+loop373:
 	VMOVUPS     (R13), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -12199,9 +12543,9 @@ loop339:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop339
+	JNZ         loop373
 
-out340:
+out374:
 	VMOVUPS      (R12), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -12214,9 +12558,9 @@ out340:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out342
+	JLE          out376
 
-loop341:
+loop375:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -12245,9 +12589,9 @@ loop341:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop341
+	JNZ              loop375
 
-out342:
+out376:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12267,9 +12611,9 @@ out342:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out344
+	JLE          out378
 
-loop343:
+loop377:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12279,9 +12623,9 @@ loop343:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop343
+	JNZ         loop377
 
-out344:
+out378:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -12307,9 +12651,9 @@ out344:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out346
+	JLE          out380
 
-loop345:
+loop379:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12339,9 +12683,9 @@ loop345:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop345
+	JNZ              loop379
 
-out346:
+out380:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -12354,9 +12698,9 @@ out346:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out348
+	JLE          out382
 
-loop347:
+loop381:
 	VMOVUPS     (R13), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -12366,9 +12710,9 @@ loop347:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop347
+	JNZ         loop381
 
-out348:
+out382:
 	VMOVUPS           64(R12), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -12614,7 +12958,7 @@ out348:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none332:
+none366:
 	VZEROUPPER
 	RET
 
@@ -12629,7 +12973,7 @@ TEXT ·splineCircularEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none349
+	JLE  none383
 
 feature:
 	MOVQ $0x00000001, R9
@@ -12642,9 +12986,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out351
+	JLE          out385
 
-loop350:
+loop384:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -12669,9 +13013,9 @@ loop350:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop350
+	JNZ              loop384
 
-out351:
+out385:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -12691,9 +13035,9 @@ out351:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out353
+	JLE          out387
 
-loop352:
+loop386:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -12703,9 +13047,9 @@ loop352:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop352
+	JNZ         loop386
 
-out353:
+out387:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -12723,9 +13067,9 @@ out353:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out355
+	JLE          out389
 
-loop354:
+loop388:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -12751,9 +13095,9 @@ loop354:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop354
+	JNZ              loop388
 
-out355:
+out389:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -12764,9 +13108,9 @@ out355:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out357
+	JLE          out391
 
-loop356:
+loop390:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -12776,9 +13120,9 @@ loop356:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop356
+	JNZ         loop390
 
-out357:
+out391:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -12790,9 +13134,9 @@ out357:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out359
+	JLE          out393
 
-loop358:
+loop392:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -12817,9 +13161,9 @@ loop358:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop358
+	JNZ              loop392
 
-out359:
+out393:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12839,9 +13183,9 @@ out359:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out361
+	JLE          out395
 
-loop360:
+loop394:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12851,9 +13195,9 @@ loop360:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop360
+	JNZ         loop394
 
-out361:
+out395:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -12871,9 +13215,9 @@ out361:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out363
+	JLE          out397
 
-loop362:
+loop396:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12899,9 +13243,9 @@ loop362:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop362
+	JNZ              loop396
 
-out363:
+out397:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -12912,9 +13256,9 @@ out363:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out365
+	JLE          out399
 
-loop364:
+loop398:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -12924,9 +13268,9 @@ loop364:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop364
+	JNZ         loop398
 
-out365:
+out399:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -13072,7 +13416,7 @@ out365:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep366
+	JE                saveStep400
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -13138,7 +13482,7 @@ out365:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep366:
+saveStep400:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -13150,7 +13494,7 @@ saveStep366:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none349:
+none383:
 	VZEROUPPER
 	RET
 
@@ -13166,7 +13510,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none367
+	JLE  none401
 
 feature:
 	MOVQ $0x00000002, R9
@@ -13235,9 +13579,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out369
+	JLE               out403
 
-loop368:
+loop402:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -13247,9 +13591,9 @@ loop368:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop368
+	JNZ         loop402
 
-out369:
+out403:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -13317,9 +13661,9 @@ out369:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out371
+	JLE               out405
 
-loop370:
+loop404:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -13332,9 +13676,9 @@ loop370:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop370
+	JNZ         loop404
 
-out371:
+out405:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -13360,9 +13704,9 @@ out371:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out373
+	JLE          out407
 
-loop372:
+loop406:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -13375,9 +13719,9 @@ loop372:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop372
+	JNZ         loop406
 
-out373:
+out407:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -13391,7 +13735,7 @@ out373:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none367:
+none401:
 	VZEROUPPER
 	RET
 
@@ -13406,7 +13750,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none374
+	JLE  none408
 
 feature:
 	MOVQ $0x00000001, R9
@@ -13422,9 +13766,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out376
+	JLE          out410
 
-loop375:
+loop409:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -13449,9 +13793,9 @@ loop375:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop375
+	JNZ              loop409
 
-out376:
+out410:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -13471,9 +13815,9 @@ out376:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out378
+	JLE          out412
 
-loop377:
+loop411:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -13483,9 +13827,9 @@ loop377:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop377
+	JNZ         loop411
 
-out378:
+out412:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -13495,9 +13839,9 @@ out378:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out380
+	JLE          out414
 
-loop379:
+loop413:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -13523,9 +13867,9 @@ loop379:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop379
+	JNZ              loop413
 
-out380:
+out414:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13536,9 +13880,9 @@ out380:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out382
+	JLE          out416
 
-loop381:
+loop415:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -13548,9 +13892,9 @@ loop381:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop381
+	JNZ         loop415
 
-out382:
+out416:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -13565,9 +13909,9 @@ out382:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out384
+	JLE          out418
 
-loop383:
+loop417:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -13592,9 +13936,9 @@ loop383:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop383
+	JNZ              loop417
 
-out384:
+out418:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -13614,9 +13958,9 @@ out384:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out386
+	JLE          out420
 
-loop385:
+loop419:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -13626,9 +13970,9 @@ loop385:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop385
+	JNZ         loop419
 
-out386:
+out420:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -13638,9 +13982,9 @@ out386:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out388
+	JLE          out422
 
-loop387:
+loop421:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -13666,9 +14010,9 @@ loop387:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop387
+	JNZ              loop421
 
-out388:
+out422:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13679,9 +14023,9 @@ out388:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out390
+	JLE          out424
 
-loop389:
+loop423:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -13691,9 +14035,9 @@ loop389:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop389
+	JNZ         loop423
 
-out390:
+out424:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -13849,7 +14193,7 @@ out390:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep391
+	JE                saveStep425
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -13949,7 +14293,7 @@ out390:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep391:
+saveStep425:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -13961,7 +14305,7 @@ saveStep391:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none374:
+none408:
 	VZEROUPPER
 	RET
 
@@ -13983,16 +14327,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out393
+	JLE    out427
 
-loop392:
+loop426:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop392
+	JNZ    loop426
 
-out393:
+out427:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -14002,9 +14346,9 @@ out393:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out395
+	JLE          out429
 
-loop394:
+loop428:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -14013,9 +14357,9 @@ loop394:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop394
+	JNZ         loop428
 
-out395:
+out429:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -14033,14 +14377,14 @@ out395:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain396
+	JZ           plain430
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out399
+	JLE          out433
 
-loop398:
+loop432:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -14058,18 +14402,18 @@ loop398:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop398
+	JNZ         loop432
 
-out399:
-	JMP out397
+out433:
+	JMP out431
 
-plain396:
+plain430:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out401
+	JLE   out435
 
-loop400:
+loop434:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -14081,10 +14425,10 @@ loop400:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop400
+	JNZ     loop434
 
-out401:
-out397:
+out435:
+out431:
 	VZEROUPPER
 	RET
 
@@ -14108,13 +14452,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient404
+	JZ      noGradient438
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out406
+	JLE     out440
 
-loop405:
+loop439:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -14124,18 +14468,18 @@ loop405:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop405
+	JNZ     loop439
 
-out406:
-noGradient404:
+out440:
+noGradient438:
 	TESTQ R10, R10
-	JZ    plain402
+	JZ    plain436
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out408
+	JLE   out442
 
-loop407:
+loop441:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -14145,9 +14489,9 @@ loop407:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop407
+	JNZ         loop441
 
-out408:
+out442:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -14155,9 +14499,9 @@ out408:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out410
+	JLE          out444
 
-loop409:
+loop443:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -14169,18 +14513,18 @@ loop409:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop409
+	JNZ          loop443
 
-out410:
-	JMP second403
+out444:
+	JMP second437
 
-plain402:
+plain436:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out412
+	JLE   out446
 
-loop411:
+loop445:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -14189,9 +14533,9 @@ loop411:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop411
+	JNZ         loop445
 
-out412:
+out446:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -14199,9 +14543,9 @@ out412:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out414
+	JLE          out448
 
-loop413:
+loop447:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -14212,30 +14556,30 @@ loop413:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop413
+	JNZ          loop447
 
-out414:
-second403:
+out448:
+second437:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil415
+	JZ    nil449
 	ADDQ  $0x40, DX
 
-nil415:
+nil449:
 	TESTQ BX, BX
-	JZ    nil416
+	JZ    nil450
 	ADDQ  $0x40, BX
 
-nil416:
+nil450:
 	TESTQ R10, R10
-	JZ    nil417
+	JZ    nil451
 	ADDQ  $0x40, R10
 
-nil417:
+nil451:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -14257,26 +14601,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out419
+	JLE          out453
 
-loop418:
+loop452:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop418
+	JNZ    loop452
 
-out419:
+out453:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out421
+	JLE    out455
 
-loop420:
+loop454:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -14328,9 +14672,9 @@ loop420:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop420
+	JNZ               loop454
 
-out421:
+out455:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -14338,32 +14682,32 @@ out421:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out423
+	JLE          out457
 
-loop422:
+loop456:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop422
+	JNZ     loop456
 
-out423:
+out457:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out425
+	JLE    out459
 
-loop424:
+loop458:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop424
+	JNZ     loop458
 
-out425:
+out459:
 	VZEROUPPER
 	RET
 
@@ -14380,9 +14724,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out427
+	JLE    out461
 
-loop426:
+loop460:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -14390,17 +14734,17 @@ loop426:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop426
+	JNZ         loop460
 
-out427:
+out461:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out429
+	JLE          out463
 
-loop428:
+loop462:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -14415,9 +14759,9 @@ loop428:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop428
+	JNZ     loop462
 
-out429:
+out463:
 	VZEROUPPER
 	RET
 
@@ -14436,9 +14780,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points430:
+points464:
 	CMPQ   R8, $0x08
-	JL     points431
+	JL     points465
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -14453,9 +14797,9 @@ points430:
 	LEAQ   (R9)(R9*2), R13
 	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out433
+	JLE    out467
 
-loop432:
+loop466:
 	VMOVUPS     (R10), Z8
 	VSUBPS.BCST (R11), Z8, Z9
 	VFMADD231PS Z9, Z9, Z0
@@ -14477,9 +14821,9 @@ loop432:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop432
+	JNZ         loop466
 
-out433:
+out467:
 	VXORPS           Z8, Z8, Z8
 	VXORPS           Z9, Z9, Z9
 	VXORPS           Z10, Z10, Z10
@@ -14500,7 +14844,7 @@ out433:
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general434
+	JZ               general468
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -14616,9 +14960,9 @@ out433:
 	VMOVAPS.Z        Z25, K1, Z7
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out437
+	JLE              out471
 
-loop436:
+loop470:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -14645,7 +14989,7 @@ loop436:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 	CMPQ         R12, $0x04
-	JNE          once438
+	JNE          once472
 	VMULPS       Z0, Z0, Z0
 	VMULPS       Z1, Z1, Z1
 	VMULPS       Z2, Z2, Z2
@@ -14655,12 +14999,12 @@ loop436:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 
-once438:
+once472:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop436
+	JNZ  loop470
 
-out437:
+out471:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -14678,13 +15022,13 @@ out437:
 	VFMADD231PS  Z6, Z24, Z21
 	VADDPS       Z7, Z22, Z22
 	VFMADD231PS  Z7, Z24, Z23
-	JMP          done435
+	JMP          done469
 
-general434:
+general468:
 	TESTQ R11, R11
-	JLE   out440
+	JLE   out474
 
-loop439:
+loop473:
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z25
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z25, K1
@@ -14816,10 +15160,10 @@ loop439:
 	VFMADD231PS      Z25, Z24, Z23
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop439
+	JNZ              loop473
 
-out440:
-done435:
+out474:
+done469:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
@@ -14849,7 +15193,7 @@ done435:
 	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value441
+	JZ           value475
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -14883,9 +15227,9 @@ done435:
 	LEAQ         (R11)(R9*4), R14
 	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out443
+	JLE          out477
 
-loop442:
+loop476:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
@@ -14910,10 +15254,10 @@ loop442:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop442
+	JNZ         loop476
 
-out443:
-value441:
+out477:
+value475:
 	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
@@ -14924,36 +15268,36 @@ value441:
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x08, R8
-	JMP  points430
+	JMP  points464
 
-points431:
-points444:
+points465:
+points478:
 	CMPQ   R8, $0x01
-	JL     points445
+	JL     points479
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out447
+	JLE    out481
 
-loop446:
+loop480:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop446
+	JNZ         loop480
 
-out447:
+out481:
 	VXORPS           Z1, Z1, Z1
 	VXORPS           Z2, Z2, Z2
 	MOVQ             c+56(FP), R10
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general448
+	JZ               general482
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -14971,33 +15315,33 @@ out447:
 	VMOVAPS.Z        Z4, K1, Z0
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out451
+	JLE              out485
 
-loop450:
+loop484:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once452
+	JNE          once486
 	VMULPS       Z0, Z0, Z0
 
-once452:
+once486:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop450
+	JNZ  loop484
 
-out451:
+out485:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
-	JMP          done449
+	JMP          done483
 
-general448:
+general482:
 	TESTQ R11, R11
-	JLE   out454
+	JLE   out488
 
-loop453:
+loop487:
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z4
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z4, K1
@@ -15017,10 +15361,10 @@ loop453:
 	VFMADD231PS      Z4, Z3, Z2
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop453
+	JNZ              loop487
 
-out454:
-done449:
+out488:
+done483:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -15029,7 +15373,7 @@ done449:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value455
+	JZ           value489
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -15040,9 +15384,9 @@ done449:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out457
+	JLE          out491
 
-loop456:
+loop490:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -15052,23 +15396,23 @@ loop456:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop456
+	JNZ         loop490
 
-out457:
-value455:
+out491:
+value489:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points444
+	JMP  points478
 
-points445:
+points479:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip458
+	JZ    skip492
 	ADDQ  $0x40, CX
 
-skip458:
+skip492:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -15102,9 +15446,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out460
+	JLE    out494
 
-loop459:
+loop493:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -15118,9 +15462,9 @@ loop459:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop459
+	JNZ         loop493
 
-out460:
+out494:
 	VZEROUPPER
 	RET
 
@@ -15167,7 +15511,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready461
+	JZ      ready495
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15177,33 +15521,33 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready461:
+ready495:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero462
+	JZ           zero496
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	ADDQ         $0x04, 104(AX)
-	JMP          add463
+	JMP          add497
 
-zero462:
+zero496:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add463:
+add497:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start464
+	JZ     start498
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 
-start464:
+start498:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out466
+	JLE   out500
 
-loop465:
+loop499:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15218,21 +15562,21 @@ loop465:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop465
+	JNZ  loop499
 
-out466:
+out500:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated468
+	JZ     gated502
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated468:
+gated502:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store467
+	JZ        store501
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15240,7 +15584,7 @@ gated468:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000080, 112(AX)
 
-store467:
+store501:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	ADDQ    $0x00000080, 96(AX)
@@ -15258,7 +15602,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready469
+	JZ      ready503
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15268,39 +15612,39 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready469:
+ready503:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero470
+	JZ           zero504
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
 	VMOVAPS      Z2, Z3
 	ADDQ         $0x08, 104(AX)
-	JMP          add471
+	JMP          add505
 
-zero470:
+zero504:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add471:
+add505:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start472
+	JZ     start506
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
 	VADDPS 192(R9), Z3, Z3
 
-start472:
+start506:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out474
+	JLE   out508
 
-loop473:
+loop507:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15324,23 +15668,23 @@ loop473:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop473
+	JNZ  loop507
 
-out474:
+out508:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated476
+	JZ     gated510
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated476:
+gated510:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store475
+	JZ        store509
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15352,7 +15696,7 @@ gated476:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000100, 112(AX)
 
-store475:
+store509:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15372,7 +15716,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready477
+	JZ      ready511
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15382,10 +15726,10 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready477:
+ready511:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero478
+	JZ           zero512
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15393,9 +15737,9 @@ ready477:
 	VBROADCASTSS 8(R8), Z4
 	VMOVAPS      Z4, Z5
 	ADDQ         $0x0c, 104(AX)
-	JMP          add479
+	JMP          add513
 
-zero478:
+zero512:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15403,11 +15747,11 @@ zero478:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add479:
+add513:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start480
+	JZ     start514
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15415,12 +15759,12 @@ add479:
 	VADDPS 256(R9), Z4, Z4
 	VADDPS 320(R9), Z5, Z5
 
-start480:
+start514:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out482
+	JLE   out516
 
-loop481:
+loop515:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15453,13 +15797,13 @@ loop481:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop481
+	JNZ  loop515
 
-out482:
+out516:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated484
+	JZ     gated518
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -15468,10 +15812,10 @@ out482:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated484:
+gated518:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store483
+	JZ        store517
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15487,7 +15831,7 @@ gated484:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000180, 112(AX)
 
-store483:
+store517:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15509,7 +15853,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready485
+	JZ      ready519
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15519,10 +15863,10 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready485:
+ready519:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero486
+	JZ           zero520
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15532,9 +15876,9 @@ ready485:
 	VBROADCASTSS 12(R8), Z6
 	VMOVAPS      Z6, Z7
 	ADDQ         $0x10, 104(AX)
-	JMP          add487
+	JMP          add521
 
-zero486:
+zero520:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15544,11 +15888,11 @@ zero486:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add487:
+add521:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start488
+	JZ     start522
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15558,13 +15902,13 @@ add487:
 	VADDPS 384(R9), Z6, Z6
 	VADDPS 448(R9), Z7, Z7
 
-start488:
+start522:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out490
+	JLE   out524
 
-loop489:
+loop523:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15606,13 +15950,13 @@ loop489:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop489
+	JNZ  loop523
 
-out490:
+out524:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated492
+	JZ     gated526
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -15623,10 +15967,10 @@ out490:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated492:
+gated526:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store491
+	JZ        store525
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15646,7 +15990,7 @@ gated492:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000200, 112(AX)
 
-store491:
+store525:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15670,7 +16014,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready493
+	JZ      ready527
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15680,10 +16024,10 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready493:
+ready527:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero494
+	JZ           zero528
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15695,9 +16039,9 @@ ready493:
 	VBROADCASTSS 16(R8), Z8
 	VMOVAPS      Z8, Z9
 	ADDQ         $0x14, 104(AX)
-	JMP          add495
+	JMP          add529
 
-zero494:
+zero528:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15709,11 +16053,11 @@ zero494:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 
-add495:
+add529:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start496
+	JZ     start530
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15725,14 +16069,14 @@ add495:
 	VADDPS 512(R9), Z8, Z8
 	VADDPS 576(R9), Z9, Z9
 
-start496:
+start530:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out498
+	JLE   out532
 
-loop497:
+loop531:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15784,13 +16128,13 @@ loop497:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop497
+	JNZ  loop531
 
-out498:
+out532:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated500
+	JZ     gated534
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z0, Z10, Z0
 	VMAXPS Z1, Z10, Z1
@@ -15803,10 +16147,10 @@ out498:
 	VMAXPS Z8, Z10, Z8
 	VMAXPS Z9, Z10, Z9
 
-gated500:
+gated534:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store499
+	JZ        store533
 	VXORPS    Z10, Z10, Z10
 	VCMPPS    $0x11, (DX), Z10, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -15830,7 +16174,7 @@ gated500:
 	VMOVAPS.Z Z9, K1, Z9
 	ADDQ      $0x00000280, 112(AX)
 
-store499:
+store533:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -15856,7 +16200,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready501
+	JZ      ready535
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -15866,10 +16210,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready501:
+ready535:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero502
+	JZ           zero536
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -15883,9 +16227,9 @@ ready501:
 	VBROADCASTSS 20(R8), Z10
 	VMOVAPS      Z10, Z11
 	ADDQ         $0x18, 104(AX)
-	JMP          add503
+	JMP          add537
 
-zero502:
+zero536:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -15899,11 +16243,11 @@ zero502:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 
-add503:
+add537:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start504
+	JZ     start538
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -15917,14 +16261,14 @@ add503:
 	VADDPS 640(R9), Z10, Z10
 	VADDPS 704(R9), Z11, Z11
 
-start504:
+start538:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out506
+	JLE   out540
 
-loop505:
+loop539:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -15985,13 +16329,13 @@ loop505:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop505
+	JNZ  loop539
 
-out506:
+out540:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated508
+	JZ     gated542
 	VXORPS Z12, Z12, Z12
 	VMAXPS Z0, Z12, Z0
 	VMAXPS Z1, Z12, Z1
@@ -16006,10 +16350,10 @@ out506:
 	VMAXPS Z10, Z12, Z10
 	VMAXPS Z11, Z12, Z11
 
-gated508:
+gated542:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store507
+	JZ        store541
 	VXORPS    Z12, Z12, Z12
 	VCMPPS    $0x11, (DX), Z12, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16037,7 +16381,7 @@ gated508:
 	VMOVAPS.Z Z11, K1, Z11
 	ADDQ      $0x00000300, 112(AX)
 
-store507:
+store541:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16065,7 +16409,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready509
+	JZ      ready543
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16075,10 +16419,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready509:
+ready543:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero510
+	JZ           zero544
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -16094,9 +16438,9 @@ ready509:
 	VBROADCASTSS 24(R8), Z12
 	VMOVAPS      Z12, Z13
 	ADDQ         $0x1c, 104(AX)
-	JMP          add511
+	JMP          add545
 
-zero510:
+zero544:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -16112,11 +16456,11 @@ zero510:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 
-add511:
+add545:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start512
+	JZ     start546
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -16132,14 +16476,14 @@ add511:
 	VADDPS 768(R9), Z12, Z12
 	VADDPS 832(R9), Z13, Z13
 
-start512:
+start546:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out514
+	JLE   out548
 
-loop513:
+loop547:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -16209,13 +16553,13 @@ loop513:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop513
+	JNZ  loop547
 
-out514:
+out548:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated516
+	JZ     gated550
 	VXORPS Z14, Z14, Z14
 	VMAXPS Z0, Z14, Z0
 	VMAXPS Z1, Z14, Z1
@@ -16232,10 +16576,10 @@ out514:
 	VMAXPS Z12, Z14, Z12
 	VMAXPS Z13, Z14, Z13
 
-gated516:
+gated550:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store515
+	JZ        store549
 	VXORPS    Z14, Z14, Z14
 	VCMPPS    $0x11, (DX), Z14, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16267,7 +16611,7 @@ gated516:
 	VMOVAPS.Z Z13, K1, Z13
 	ADDQ      $0x00000380, 112(AX)
 
-store515:
+store549:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16297,7 +16641,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready517
+	JZ      ready551
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16307,10 +16651,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready517:
+ready551:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero518
+	JZ           zero552
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -16328,9 +16672,9 @@ ready517:
 	VBROADCASTSS 28(R8), Z14
 	VMOVAPS      Z14, Z15
 	ADDQ         $0x20, 104(AX)
-	JMP          add519
+	JMP          add553
 
-zero518:
+zero552:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -16348,11 +16692,11 @@ zero518:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-add519:
+add553:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start520
+	JZ     start554
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -16370,14 +16714,14 @@ add519:
 	VADDPS 896(R9), Z14, Z14
 	VADDPS 960(R9), Z15, Z15
 
-start520:
+start554:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out522
+	JLE   out556
 
-loop521:
+loop555:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -16456,13 +16800,13 @@ loop521:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop521
+	JNZ  loop555
 
-out522:
+out556:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated524
+	JZ     gated558
 	VXORPS Z16, Z16, Z16
 	VMAXPS Z0, Z16, Z0
 	VMAXPS Z1, Z16, Z1
@@ -16481,10 +16825,10 @@ out522:
 	VMAXPS Z14, Z16, Z14
 	VMAXPS Z15, Z16, Z15
 
-gated524:
+gated558:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store523
+	JZ        store557
 	VXORPS    Z16, Z16, Z16
 	VCMPPS    $0x11, (DX), Z16, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16520,7 +16864,7 @@ gated524:
 	VMOVAPS.Z Z15, K1, Z15
 	ADDQ      $0x00000400, 112(AX)
 
-store523:
+store557:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -16599,7 +16943,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready525
+	JZ      ready559
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16609,30 +16953,30 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready525:
+ready559:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero526
+	JZ           zero560
 	VBROADCASTSS (R8), Z0
 	ADDQ         $0x04, 104(AX)
-	JMP          add527
+	JMP          add561
 
-zero526:
+zero560:
 	VXORPS Z0, Z0, Z0
 
-add527:
+add561:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start528
+	JZ     start562
 	VADDPS (R9), Z0, Z0
 
-start528:
+start562:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out530
+	JLE   out564
 
-loop529:
+loop563:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16642,26 +16986,26 @@ loop529:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop529
+	JNZ  loop563
 
-out530:
+out564:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated532
+	JZ     gated566
 	VXORPS Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
 
-gated532:
+gated566:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store531
+	JZ        store565
 	VXORPS    Z1, Z1, Z1
 	VCMPPS    $0x11, (DX), Z1, K1
 	VMOVAPS.Z Z0, K1, Z0
 	ADDQ      $0x00000080, 112(AX)
 
-store531:
+store565:
 	VMOVUPS Z0, (R9)
 	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, 64(R9)
@@ -16680,7 +17024,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready533
+	JZ      ready567
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16690,33 +17034,33 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready533:
+ready567:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero534
+	JZ           zero568
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	ADDQ         $0x08, 104(AX)
-	JMP          add535
+	JMP          add569
 
-zero534:
+zero568:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add535:
+add569:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start536
+	JZ     start570
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 
-start536:
+start570:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out538
+	JLE   out572
 
-loop537:
+loop571:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16731,21 +17075,21 @@ loop537:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop537
+	JNZ  loop571
 
-out538:
+out572:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated540
+	JZ     gated574
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated540:
+gated574:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store539
+	JZ        store573
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16753,7 +17097,7 @@ gated540:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000100, 112(AX)
 
-store539:
+store573:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VXORPS  Z0, Z0, Z0
@@ -16774,7 +17118,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready541
+	JZ      ready575
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16784,36 +17128,36 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready541:
+ready575:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero542
+	JZ           zero576
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	ADDQ         $0x0c, 104(AX)
-	JMP          add543
+	JMP          add577
 
-zero542:
+zero576:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 
-add543:
+add577:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start544
+	JZ     start578
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 
-start544:
+start578:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out546
+	JLE   out580
 
-loop545:
+loop579:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16833,22 +17177,22 @@ loop545:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop545
+	JNZ  loop579
 
-out546:
+out580:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated548
+	JZ     gated582
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z0, Z3, Z0
 	VMAXPS Z1, Z3, Z1
 	VMAXPS Z2, Z3, Z2
 
-gated548:
+gated582:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store547
+	JZ        store581
 	VXORPS    Z3, Z3, Z3
 	VCMPPS    $0x11, (DX), Z3, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16858,7 +17202,7 @@ gated548:
 	VMOVAPS.Z Z2, K1, Z2
 	ADDQ      $0x00000180, 112(AX)
 
-store547:
+store581:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -16881,7 +17225,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready549
+	JZ      ready583
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -16891,40 +17235,40 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready549:
+ready583:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero550
+	JZ           zero584
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	ADDQ         $0x10, 104(AX)
-	JMP          add551
+	JMP          add585
 
-zero550:
+zero584:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add551:
+add585:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start552
+	JZ     start586
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 
-start552:
+start586:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out554
+	JLE   out588
 
-loop553:
+loop587:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -16949,23 +17293,23 @@ loop553:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop553
+	JNZ  loop587
 
-out554:
+out588:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated556
+	JZ     gated590
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated556:
+gated590:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store555
+	JZ        store589
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -16977,7 +17321,7 @@ gated556:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000200, 112(AX)
 
-store555:
+store589:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17002,7 +17346,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready557
+	JZ      ready591
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17012,44 +17356,44 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready557:
+ready591:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero558
+	JZ           zero592
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	VBROADCASTSS 16(R8), Z4
 	ADDQ         $0x14, 104(AX)
-	JMP          add559
+	JMP          add593
 
-zero558:
+zero592:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 
-add559:
+add593:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start560
+	JZ     start594
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 	VADDPS 512(R9), Z4, Z4
 
-start560:
+start594:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out562
+	JLE   out596
 
-loop561:
+loop595:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17080,13 +17424,13 @@ loop561:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop561
+	JNZ  loop595
 
-out562:
+out596:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated564
+	JZ     gated598
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z0, Z5, Z0
 	VMAXPS Z1, Z5, Z1
@@ -17094,10 +17438,10 @@ out562:
 	VMAXPS Z3, Z5, Z3
 	VMAXPS Z4, Z5, Z4
 
-gated564:
+gated598:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store563
+	JZ        store597
 	VXORPS    Z5, Z5, Z5
 	VCMPPS    $0x11, (DX), Z5, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17111,7 +17455,7 @@ gated564:
 	VMOVAPS.Z Z4, K1, Z4
 	ADDQ      $0x00000280, 112(AX)
 
-store563:
+store597:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17138,7 +17482,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready565
+	JZ      ready599
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17148,10 +17492,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready565:
+ready599:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero566
+	JZ           zero600
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17159,9 +17503,9 @@ ready565:
 	VBROADCASTSS 16(R8), Z4
 	VBROADCASTSS 20(R8), Z5
 	ADDQ         $0x18, 104(AX)
-	JMP          add567
+	JMP          add601
 
-zero566:
+zero600:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17169,11 +17513,11 @@ zero566:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add567:
+add601:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start568
+	JZ     start602
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17181,14 +17525,14 @@ add567:
 	VADDPS 512(R9), Z4, Z4
 	VADDPS 640(R9), Z5, Z5
 
-start568:
+start602:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out570
+	JLE   out604
 
-loop569:
+loop603:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17224,13 +17568,13 @@ loop569:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop569
+	JNZ  loop603
 
-out570:
+out604:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated572
+	JZ     gated606
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -17239,10 +17583,10 @@ out570:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated572:
+gated606:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store571
+	JZ        store605
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17258,7 +17602,7 @@ gated572:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000300, 112(AX)
 
-store571:
+store605:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17287,7 +17631,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready573
+	JZ      ready607
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17297,10 +17641,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready573:
+ready607:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero574
+	JZ           zero608
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17309,9 +17653,9 @@ ready573:
 	VBROADCASTSS 20(R8), Z5
 	VBROADCASTSS 24(R8), Z6
 	ADDQ         $0x1c, 104(AX)
-	JMP          add575
+	JMP          add609
 
-zero574:
+zero608:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17320,11 +17664,11 @@ zero574:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 
-add575:
+add609:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start576
+	JZ     start610
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17333,14 +17677,14 @@ add575:
 	VADDPS 640(R9), Z5, Z5
 	VADDPS 768(R9), Z6, Z6
 
-start576:
+start610:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out578
+	JLE   out612
 
-loop577:
+loop611:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17381,13 +17725,13 @@ loop577:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop577
+	JNZ  loop611
 
-out578:
+out612:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated580
+	JZ     gated614
 	VXORPS Z7, Z7, Z7
 	VMAXPS Z0, Z7, Z0
 	VMAXPS Z1, Z7, Z1
@@ -17397,10 +17741,10 @@ out578:
 	VMAXPS Z5, Z7, Z5
 	VMAXPS Z6, Z7, Z6
 
-gated580:
+gated614:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store579
+	JZ        store613
 	VXORPS    Z7, Z7, Z7
 	VCMPPS    $0x11, (DX), Z7, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17418,7 +17762,7 @@ gated580:
 	VMOVAPS.Z Z6, K1, Z6
 	ADDQ      $0x00000380, 112(AX)
 
-store579:
+store613:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17449,7 +17793,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready581
+	JZ      ready615
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -17459,10 +17803,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready581:
+ready615:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero582
+	JZ           zero616
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -17472,9 +17816,9 @@ ready581:
 	VBROADCASTSS 24(R8), Z6
 	VBROADCASTSS 28(R8), Z7
 	ADDQ         $0x20, 104(AX)
-	JMP          add583
+	JMP          add617
 
-zero582:
+zero616:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -17484,11 +17828,11 @@ zero582:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add583:
+add617:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start584
+	JZ     start618
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -17498,14 +17842,14 @@ add583:
 	VADDPS 768(R9), Z6, Z6
 	VADDPS 896(R9), Z7, Z7
 
-start584:
+start618:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out586
+	JLE   out620
 
-loop585:
+loop619:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -17551,13 +17895,13 @@ loop585:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop585
+	JNZ  loop619
 
-out586:
+out620:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated588
+	JZ     gated622
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -17568,10 +17912,10 @@ out586:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated588:
+gated622:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store587
+	JZ        store621
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -17591,7 +17935,7 @@ gated588:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000400, 112(AX)
 
-store587:
+store621:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -17637,9 +17981,9 @@ TEXT ·roundPairsAVX512(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX512<>+0(SB), Z0
 	VBROADCASTSS c00000001AVX512<>+0(SB), Z1
 	TESTQ        DX, DX
-	JLE          out590
+	JLE          out624
 
-loop589:
+loop623:
 	VMOVUPS     (CX), Z2
 	VPSRLD      $0x10, Z2, Z3
 	VANDPS      Z1, Z3, Z3
@@ -17671,9 +18015,9 @@ loop589:
 	ADDQ        $0x00000100, CX
 	ADDQ        $0x00000080, AX
 	DECQ        DX
-	JNZ         loop589
+	JNZ         loop623
 
-out590:
+out624:
 	VZEROUPPER
 	RET
 

@@ -166,7 +166,7 @@ func BenchmarkGradW(b *testing.B) {
 					ld := k + pad
 					w, x, y := aligned(m*ld), aligned(ld*np*Lanes), aligned(m*np*Lanes)
 					measure(b, 2*float64(m*k*np*Lanes), "GFLOP/s", func() {
-						set.GradW(w, ld, y, m*Lanes, x, ld, ld*Lanes, m, k, np, nil)
+						set.GradW(w, ld, y, m*Lanes, x, ld, ld*Lanes, m, k, np, nil, true)
 					})
 				})
 			}
@@ -177,7 +177,7 @@ func BenchmarkGradW(b *testing.B) {
 				spans, flops := triangle(m)
 				w, x, y := aligned(m*m), aligned(m*np*Lanes), aligned(m*np*Lanes)
 				measure(b, flops*np*Lanes, "GFLOP/s", func() {
-					set.GradW(w, m, y, m*Lanes, x, m, m*Lanes, m, m, np, spans)
+					set.GradW(w, m, y, m*Lanes, x, m, m*Lanes, m, m, np, spans, true)
 				})
 			})
 		}
@@ -289,7 +289,7 @@ func BenchmarkAdam(b *testing.B) {
 		g := [][]float32{aligned(n), aligned(n)}
 		b.Run("step", func(b *testing.B) {
 			measure(b, n, "Melem/s", func() {
-				set.Adam(w, m, v, g, mask, AdamStep{Rate: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1, Scale: 1, Correct1: 1, Correct2: 1})
+				set.Adam(w, m, v, nil, g, mask, AdamStep{Rate: 1e-6, Beta1: 0.9, Beta2: 0.999, Eps: 1, Scale: 1, Correct1: 1, Correct2: 1})
 			})
 		})
 		b.Run("sumsq", func(b *testing.B) { measure(b, n, "Melem/s", func() { set.SumSq(g, mask) }) })

@@ -226,7 +226,7 @@ func TestMulGradient(t *testing.T) {
 	dx, dw, xt := make([]float64, k*Lanes), make([]float64, m*ld), make([]float64, ld*Lanes)
 	set.Mul(dx, k*Lanes, w, 1, ld, gy, m*Lanes, k, m, 1, nil, Epilogue[float64]{})
 	set.Transpose(xt, ld, ld*Lanes, x, k*Lanes, k, 1)
-	set.GradW(dw, ld, gy, m*Lanes, xt, ld, ld*Lanes, m, k, 1, nil)
+	set.GradW(dw, ld, gy, m*Lanes, xt, ld, ld*Lanes, m, k, 1, nil, false)
 	central(t, "x", x, dx, loss)
 	central(t, "w", w, dw, loss)
 }

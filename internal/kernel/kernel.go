@@ -59,9 +59,10 @@ type Set[T Float] struct {
 	// product of two pairs is the sum of the products of their lower and of their upper numbers. Sums are T, except that numbers below the
 	// smallest normal one may count as 0. RoundRow makes a, RoundPairs b.
 	MulPairs func(c []T, cp int, a []uint32, rs int, b []uint32, bp int, m, pairs, np int, e Epilogue[T])
-	// GradW ADDS the weight gradient: w[i·ld + k] += Σ_p Σ_e dy[p][i][e] · xt[p][e][k], xt as Transpose makes it (row length ldx, panel
-	// stride xtp). ld and ldx are multiples of 16; spans as in Mul, rounded out to multiples of 16 (the caller's mask handles the rest).
-	GradW func(w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span)
+	// GradW is the weight gradient w[i·ld + k] = Σ_p Σ_e dy[p][i][e] · xt[p][e][k], or, with add, += it, xt as Transpose makes it (row length
+	// ldx, panel stride xtp). ld and ldx are multiples of 16; spans as in Mul, rounded out to multiples of 16 (the caller's mask handles the
+	// rest, which stays as it is).
+	GradW func(w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span, add bool)
 	// Transpose writes dst[p][e][u] = src[p][u][e] for u < rows and zeros for rows <= u < ld. ld is a multiple of 16.
 	Transpose func(dst []T, ld, dp int, src []T, sp, rows, np int)
 	// RowSum ADDS dst[u] += Σ_p Σ_e src[p][u][e], u < rows.
@@ -103,8 +104,8 @@ type Set[T Float] struct {
 	// SoftmaxBackward: ds = scale · p · (gp − Σ_u gp·p). ds may be gp.
 	SoftmaxBackward func(ds []T, dsp int, gp []T, gpp int, p []T, pp int, rows, np int, scale T)
 
-	// Adam updates n parameters: see AdamStep.
-	Adam func(w, m, v []T, grads [][]T, mask []T, s AdamStep)
+	// Adam updates n parameters and, if it is not nil, their moving average: see AdamStep.
+	Adam func(w, m, v, mean []T, grads [][]T, mask []T, s AdamStep)
 	// SumSq returns Σ (Σ_j grads[j][i] · mask[i])², mask 0 or 1, in a fixed order, in float64.
 	SumSq func(grads [][]T, mask []T) float64
 
@@ -140,8 +141,9 @@ func (s Spline) Save() int { return 2*s.Bins + 16 }
 
 // An AdamStep holds the constants of one step of Adam or AdamW (arXiv 1412.6980, 1711.05101), with the global gradient scale (clipping) in
 // Scale: g = Scale·Σ_j grads[j]·mask; m ← β1 m + (1−β1) g; v ← β2 v + (1−β2) g²; w ← w − Rate·(m·Correct1/(√(v·Correct2)+Eps) + Decay·w·mask).
-// mask nil means all ones; where it is 0, w stays, m and v have to be 0, and gradients have no effect. All others are cleared.
+// mean ← w + Keep (mean − w). mask nil means all ones; where it is 0, w stays, m and v have to be 0, mean has to be w, and gradients have no effect.
 type AdamStep struct {
 	Rate, Beta1, Beta2, Eps, Decay, Scale float64
 	Correct1, Correct2                    float64 // 1/(1−β^t)
+	Keep                                  float64
 }

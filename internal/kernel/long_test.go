@@ -157,7 +157,7 @@ func TestKernelsAllocateNothing(t *testing.T) {
 			"mul": func() {
 				set.Mul(a, 16*Lanes, b, 16, 1, c, 16*Lanes, 16, 16, 1, spans, Epilogue[float32]{Bias: d, Act: ReLU, Gate: e, GateStride: 16 * Lanes})
 			},
-			"gradw":     func() { set.GradW(a, 16, b, 16*Lanes, c, 16, 16*Lanes, 16, 16, 1, spans) },
+			"gradw":     func() { set.GradW(a, 16, b, 16*Lanes, c, 16, 16*Lanes, 16, 16, 1, spans, true) },
 			"transpose": func() { set.Transpose(a, 16, 16*Lanes, b, 16*Lanes, 16, 1) },
 			"rowsum":    func() { set.RowSum(a, b, 16*Lanes, 16, 1) },
 			"exp":       func() { set.Exp(a, b) },
@@ -179,7 +179,7 @@ func TestKernelsAllocateNothing(t *testing.T) {
 				set.Softmax(a, Lanes, b, Lanes, 1, 1, 1, 1)
 				set.SoftmaxBackward(a, Lanes, b, Lanes, c, Lanes, 1, 1, 1)
 			},
-			"adam":     func() { set.SumSq(grads, nil); set.Adam(c, d, e, grads, nil, AdamStep{}) },
+			"adam":     func() { set.SumSq(grads, nil); set.Adam(c, d, e, nil, grads, nil, AdamStep{}) },
 			"gaussmix": func() { set.GaussMix(a, b, Lanes, c, Lanes, 1, 1, d, e, 4, mix) },
 		} {
 			if n := testing.AllocsPerRun(10, call); n != 0 {

@@ -5,13 +5,16 @@ import "unsafe"
 // headers points at a list of slices for the assembly.
 func headers(s [][]float32) *byte { return (*byte)(unsafe.Pointer(unsafe.SliceData(s))) }
 
-func (s isa) adam(w, m, v []float32, grads [][]float32, mask []float32, step AdamStep) {
+func (s isa) adam(w, m, v, mean []float32, grads [][]float32, mask []float32, step AdamStep) {
 	n := len(w)
 	if n == 0 {
 		return
 	}
 	need(m, n)
 	need(v, n)
+	if mean != nil {
+		need(mean, n)
+	}
 	for _, g := range grads {
 		need(g, n)
 	}
@@ -20,11 +23,11 @@ func (s isa) adam(w, m, v []float32, grads [][]float32, mask []float32, step Ada
 	}
 	// the order of gen/adam.go
 	b1, b2 := float32(step.Beta1), float32(step.Beta2)
-	c := [...]float32{float32(step.Rate), b1, float32(1 - step.Beta1), b2, float32(1 - step.Beta2), float32(step.Eps), float32(step.Decay), float32(step.Scale), float32(step.Correct1), float32(step.Correct2)}
+	c := [...]float32{float32(step.Rate), b1, float32(1 - step.Beta1), b2, float32(1 - step.Beta2), float32(step.Eps), float32(step.Decay), float32(step.Scale), float32(step.Correct1), float32(step.Correct2), float32(step.Keep)}
 	if s == avx512 {
-		adamAVX512(n, &w[0], &m[0], &v[0], unsafe.SliceData(mask), headers(grads), len(grads), &c[0])
+		adamAVX512(n, &w[0], &m[0], &v[0], unsafe.SliceData(mean), unsafe.SliceData(mask), headers(grads), len(grads), &c[0])
 	} else {
-		adamAVX2(n, &w[0], &m[0], &v[0], unsafe.SliceData(mask), headers(grads), len(grads), &c[0])
+		adamAVX2(n, &w[0], &m[0], &v[0], unsafe.SliceData(mean), unsafe.SliceData(mask), headers(grads), len(grads), &c[0])
 	}
 }
 

@@ -127,25 +127,28 @@ func (e *Epilogue[T]) store(out []T, acc *[Lanes]T, p, i int) {
 	copy(out, acc[:])
 }
 
-func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span) {
+func gradW[T Float](w []T, ld int, dy []T, dyp int, xt []T, ldx, xtp int, m, k, np int, spans []Span, add bool) {
 	eachSpan(spans, m, k, func(i, j, lo, hi int) {
-		if hi <= lo || np == 0 {
+		if hi <= lo {
 			return
 		}
 		lo &^= 15
 		hi = min((hi+15)&^15, ld, ldx)
 		for ; i < j; i++ {
-			gradRow(w[i*ld+lo:i*ld+hi], dy[i*Lanes:], dyp, xt[lo:], ldx, xtp, np)
+			if !add {
+				clear(w[i*ld+lo : i*ld+hi])
+			}
+			gradRow(w[i*ld+lo:i*ld+hi], dy, i*Lanes, dyp, xt, lo, ldx, xtp, np)
 		}
 	})
 }
 
-// gradRow adds the gradient of the weights of one output unit.
-func gradRow[T Float](row, dy []T, dyp int, xt []T, ldx, xtp, np int) {
+// gradRow adds the gradient of the weights between one output unit, at an offset in its panels, and a row of inputs from a column on.
+func gradRow[T Float](row, dy []T, unit, dyp int, xt []T, column, ldx, xtp, np int) {
 	for p := range np {
-		g := dy[p*dyp:][:Lanes]
+		g := dy[p*dyp+unit:][:Lanes]
 		for e := 0; e < Lanes; e += 4 {
-			x := xt[p*xtp+e*ldx:]
+			x := xt[p*xtp+e*ldx+column:]
 			x0, x1, x2, x3 := x[:len(row)], x[ldx:][:len(row)], x[2*ldx:][:len(row)], x[3*ldx:][:len(row)]
 			g0, g1, g2, g3 := g[e], g[e+1], g[e+2], g[e+3]
 			for q, v := range row {
@@ -409,7 +412,7 @@ func softmaxBackward[T Float](ds []T, dsp int, gp []T, gpp int, out []T, pp int,
 	}
 }
 
-func adam[T Float](w, m, v []T, grads [][]T, mask []T, s AdamStep) {
+func adam[T Float](w, m, v, mean []T, grads [][]T, mask []T, s AdamStep) {
 	b1, b2 := T(s.Beta1), T(s.Beta2)
 	for i := range w {
 		if mask != nil && mask[i] == 0 {
@@ -418,13 +421,15 @@ func adam[T Float](w, m, v []T, grads [][]T, mask []T, s AdamStep) {
 		var g T
 		for _, sh := range grads {
 			g += sh[i]
-			sh[i] = 0
 		}
 		g *= T(s.Scale)
 		m[i] = b1*m[i] + T(1-s.Beta1)*g
 		v[i] = b2*v[i] + T(1-s.Beta2)*g*g
 		step := m[i] * T(s.Correct1) / (T(math.Sqrt(float64(v[i]*T(s.Correct2)))) + T(s.Eps))
 		w[i] -= T(s.Rate) * (step + T(s.Decay)*w[i])
+		if mean != nil {
+			mean[i] = w[i] + T(s.Keep)*(mean[i]-w[i])
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ const (
 type gradTask struct {
 	w, dy, xt                unsafe.Pointer
 	ld, dyp, ldx, xtp, np, m int
+	add                      int // 1: to what is there
 	cursors                  [2]uintptr
 }
 
@@ -218,8 +219,8 @@ func cutSpans(spans []Span, i, rows int) (next int, left []Span) {
 	return next, spans
 }
 
-func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, k, np int, spans []Span) {
-	if m <= 0 || np <= 0 {
+func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, k, np int, spans []Span, add bool) {
+	if m <= 0 || np <= 0 && add {
 		return
 	}
 	if ld&15 != 0 || ldx&15 != 0 || k > ld || k > ldx {
@@ -227,9 +228,14 @@ func (s isa) gradW(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx
 	}
 	need(w, (m-1)*ld+(k+15)&^15)
 	needPanels(dy, dyp, m, np)
-	need(xt, (np-1)*xtp+Lanes*ldx)
+	if np > 0 {
+		need(xt, (np-1)*xtp+Lanes*ldx)
+	}
 	needSpans(spans, m, k)
 	t := gradTask{ld: 4 * ld, dyp: 4 * dyp, ldx: 4 * ldx, xtp: 4 * xtp}
+	if add {
+		t.add = 1
+	}
 	for lo := 0; lo < k; lo += 32 {
 		hi := min(lo+32, (k+15)&^15)
 		if spans == nil {
@@ -261,7 +267,7 @@ func columns(s Span, lo, hi int) (int, int) {
 	return from, max(from, to)
 }
 
-// gradColumns adds the gradient of the columns [lo,hi), 16 or 32 of them, in the rows [i,j).
+// gradColumns is the gradient of the columns [lo,hi), 16 or 32 of them, in the rows [i,j).
 func (s isa) gradColumns(t *gradTask, w []float32, ld int, dy, xt []float32, lo, hi, i, j, np int) {
 	if hi <= lo || j <= i {
 		return

@@ -249,7 +249,7 @@ func TestGradW(t *testing.T) {
 		r := random(2)
 		for _, sz := range [][3]int{{0, 3, 1}, {8, 16, 0}, {1, 1, 1}, {2, 16, 2}, {3, 17, 1}, {4, 31, 3}, {5, 32, 1}, {6, 33, 2}, {7, 48, 1}, {8, 12, 2}, {9, 64, 1}, {13, 80, 2}, {16, 100, 1}, {23, 128, 1}, {40, 37, 2}, {65, 130, 2}} {
 			m, k, np := sz[0], sz[1], sz[2]
-			for variant := range 8 {
+			for variant := range 16 {
 				ldx := (k+15)&^15 + 16*r.IntN(3)
 				ld := (k+15)&^15 + 16*r.IntN(3)
 				var spans []Span
@@ -260,9 +260,9 @@ func TestGradW(t *testing.T) {
 				xtp := Lanes*ldx + 16*r.IntN(2)
 				xt := newVec(xtp*np, r.IntN(2)).fill(r, 1)
 				w := newVec(m*ld, r.IntN(2)).fill(r, 1)
-				set.GradW(w.s, ld, dy.s, dyp, xt.s, ldx, xtp, m, k, np, spans)
-				reference.GradW(w.w, ld, dy.w, dyp, xt.w, ldx, xtp, m, k, np, spans)
-				w.check(t, fmt.Sprintf("m=%d k=%d np=%d ld=%d ldx=%d spans=%v", m, k, np, ld, ldx, spans), 2e-6*math.Sqrt(float64(32*np+1)))
+				set.GradW(w.s, ld, dy.s, dyp, xt.s, ldx, xtp, m, k, np, spans, variant&2 != 0)
+				reference.GradW(w.w, ld, dy.w, dyp, xt.w, ldx, xtp, m, k, np, spans, variant&2 != 0)
+				w.check(t, fmt.Sprintf("m=%d k=%d np=%d ld=%d ldx=%d spans=%v add=%v", m, k, np, ld, ldx, spans, variant&2 != 0), 2e-6*math.Sqrt(float64(32*np+1)))
 			}
 		}
 	})
@@ -625,9 +625,10 @@ func TestAdamAndSumSq(t *testing.T) {
 		r := random(10)
 		for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 33, 100, 1027} {
 			for shards := 1; shards <= 3; shards++ {
-				for _, masked := range []bool{false, true} {
-					name := fmt.Sprintf("n=%d shards=%d masked=%v", n, shards, masked)
-					w, m, v := newVec(n, 1).fill(r, 1), newVec(n, 0).fill(r, 1), newVec(n, 3)
+				for variant := range 4 {
+					masked, averaged := variant&1 != 0, variant&2 != 0
+					name := fmt.Sprintf("n=%d shards=%d masked=%v averaged=%v", n, shards, masked, averaged)
+					w, m, v, mean := newVec(n, 1).fill(r, 1), newVec(n, 0).fill(r, 1), newVec(n, 3), newVec(n, 4).fill(r, 1)
 					mask := newVec(n, 2)
 					for i := range n {
 						v.set(i, r.Float64())
@@ -636,6 +637,7 @@ func TestAdamAndSumSq(t *testing.T) {
 							if masked {
 								m.set(i, 0)
 								v.set(i, 0)
+								mean.set(i, w.w[i])
 							}
 						} else {
 							mask.set(i, 1)
@@ -655,19 +657,17 @@ func TestAdamAndSumSq(t *testing.T) {
 					if math.Abs(a-b) > 1e-6*b {
 						t.Fatalf("%s: sum of squares %g, want %g", name, a, b)
 					}
-					step := AdamStep{Rate: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-3, Decay: 0.1, Scale: 0.7, Correct1: 2, Correct2: 5}
-					set.Adam(w.s, m.s, v.s, gs, ms, step)
-					reference.Adam(w.w, m.w, v.w, gw, mw, step)
+					step := AdamStep{Rate: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-3, Decay: 0.1, Scale: 0.7, Correct1: 2, Correct2: 5, Keep: 0.9}
+					as, aw := mean.s, mean.w
+					if !averaged {
+						as, aw = nil, nil
+					}
+					set.Adam(w.s, m.s, v.s, as, gs, ms, step)
+					reference.Adam(w.w, m.w, v.w, aw, gw, mw, step)
 					w.check(t, name+" w", 2e-6)
 					m.check(t, name+" m", 2e-6)
 					v.check(t, name+" v", 2e-6)
-					for j, g := range gs {
-						for i, left := range g {
-							if (!masked || mask.s[i] != 0) && left != 0 {
-								t.Fatalf("%s: gradient %d of shard %d is still %g", name, i, j, left)
-							}
-						}
-					}
+					mean.check(t, name+" mean", 2e-6)
 				}
 			}
 		}
@@ -725,7 +725,7 @@ func TestMisuse(t *testing.T) {
 			},
 			"rounded": func() { set.RoundPairs(few, Lanes, long, Lanes, 1, 1) },
 			"round":   func() { set.RoundPairs(pairs, Lanes, short, Lanes, 1, 1) },
-			"grad w":  func() { set.GradW(short, 16, long, 2*Lanes, long, 16, 16*Lanes, 2, 16, 1, nil) },
+			"grad w":  func() { set.GradW(short, 16, long, 2*Lanes, long, 16, 16*Lanes, 2, 16, 1, nil, true) },
 			"exp":     func() { set.Exp(short, long) },
 			"axpy":    func() { set.Axpy(short, 1, long) },
 			"mulAdd":  func() { set.MulAdd(long, long, long, short) },
@@ -735,7 +735,7 @@ func TestMisuse(t *testing.T) {
 				set.SplineForward(Spline{Bins: 8, Bound: 5}, 1, 1, short, Lanes, long, long, Lanes, long, 23*Lanes, long, 32*Lanes)
 			},
 			"softmax":  func() { set.Softmax(short, Lanes, long, Lanes, 1, 1, 1, 1) },
-			"adam":     func() { set.Adam(long[:32], long[:32], long[:32], [][]float32{short}, nil, AdamStep{}) },
+			"adam":     func() { set.Adam(long[:32], long[:32], long[:32], nil, [][]float32{short}, nil, AdamStep{}) },
 			"gaussmix": func() { set.GaussMix(short, nil, 0, long, Lanes, 1, 1, long, long, 1, long[:1]) },
 		} {
 			func() {

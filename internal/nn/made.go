@@ -369,7 +369,8 @@ func (m *MADE[T]) weights(f *ad.Frame[T], s State, c *Cotangent[T], l int) {
 	x, xs := m.values(f, s, l-1)
 	gy, gys := m.cotangent(c, s, l)
 	xt, ld := f.Transposed(x, xs, q.in, np)
-	f.K.GradW(f.DW(q.w), q.w.LD, gy, gys, xt, ld, n*ld, q.out, q.in, np, q.spans)
+	dw, fresh := f.FreshDW(q.w)
+	f.K.GradW(dw, q.w.LD, gy, gys, xt, ld, n*ld, q.out, q.in, np, q.spans, !fresh)
 	f.K.RowSum(f.DW(q.b), gy, gys, q.out, np)
 }
 

@@ -35,7 +35,6 @@ type Adam[T kernel.Float] struct {
 	shards *ad.Shards[T]
 	norms  []float64
 	step   kernel.AdamStep
-	keep   T
 	views  [][][]T // shards cut to chunks
 	masks  [][]T   // by chunk, nil where all of it may move
 	sum    func(worker, task int)
@@ -85,9 +84,10 @@ func NewAdam[T kernel.Float](ps *ad.Params[T], sh *ad.Shards[T], k *kernel.Set[T
 // normKeep is how much of the running mean of norms a step keeps.
 const normKeep = 0.99
 
-// Update applies one step at the given rate to the sum of the shards, clears these, but for what the masks freeze, and returns the norm of the gradient before
-// clipping (0 without Clip and ClipRatio, which are what needs it).
+// Update applies one step at the given rate to the sum of the shards, which it spends, and returns the norm of the gradient before clipping (0
+// without Clip and ClipRatio, which are what needs it).
 func (a *Adam[T]) Update(rate float64) float64 {
+	a.shards.Settle(a.pool)
 	norm := 0.0
 	a.step = kernel.AdamStep{Rate: rate, Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps, Decay: a.Decay, Scale: 1}
 	if a.Clip > 0 || a.ClipRatio > 0 {
@@ -104,8 +104,9 @@ func (a *Adam[T]) Update(rate float64) float64 {
 	a.step.Correct1 = 1 / (1 - math.Pow(a.Beta1, float64(a.Step)))
 	a.step.Correct2 = 1 / (1 - math.Pow(a.Beta2, float64(a.Step)))
 	// the average follows more quickly while it is young, so that it forgets the start
-	a.keep = T(min(a.Average, float64(1+a.Step)/float64(10+a.Step)))
+	a.step.Keep = min(a.Average, float64(1+a.Step)/float64(10+a.Step))
 	a.pool.Run(len(a.views), a.update)
+	a.shards.Spend()
 	return norm
 }
 
@@ -127,15 +128,11 @@ func (a *Adam[T]) limit(norm float64) float64 {
 
 func (a *Adam[T]) apply(_, c int) {
 	lo, hi := c*chunk, min(a.ps.Len(), (c+1)*chunk)
-	w := a.ps.W[lo:hi]
-	a.k.Adam(w, a.M[lo:hi], a.V[lo:hi], a.views[c], a.masks[c], a.step)
-	if a.Mean == nil {
-		return
+	var mean []T
+	if a.Mean != nil {
+		mean = a.Mean[lo:hi]
 	}
-	mean := a.Mean[lo:hi]
-	for i, v := range w {
-		mean[i] = v + a.keep*(mean[i]-v)
-	}
+	a.k.Adam(a.ps.W[lo:hi], a.M[lo:hi], a.V[lo:hi], mean, a.views[c], a.masks[c], a.step)
 }
 
 // A Schedule gives the learning rate of a step in [0, total), relative to the peak.

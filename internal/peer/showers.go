@@ -122,9 +122,9 @@ func products(k *kernel.Set[float32]) (*atomic.Int64, *kernel.Set[float32]) {
 		k.Mul(c, cp, a, rs, cs, b, bp, m, n, np, spans, e)
 		clock.Add(time.Since(start).Nanoseconds())
 	}
-	timed.GradW = func(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, n, np int, spans []kernel.Span) {
+	timed.GradW = func(w []float32, ld int, dy []float32, dyp int, xt []float32, ldx, xtp int, m, n, np int, spans []kernel.Span, add bool) {
 		start := time.Now()
-		k.GradW(w, ld, dy, dyp, xt, ldx, xtp, m, n, np, spans)
+		k.GradW(w, ld, dy, dyp, xt, ldx, xtp, m, n, np, spans, add)
 		clock.Add(time.Since(start).Nanoseconds())
 	}
 	return &clock, &timed

@@ -11,8 +11,8 @@ const sliceBytes = 24
 // ahead is how many bytes before they are used parameters and gradients are asked for: half of the gradients lie with another core.
 const ahead = 1024
 
-// sumShards is Σ_j grads[j] at the byte offset, which are cleared if after is a vector of zeros.
-func (m *machine) sumShards(grads, shards, offset gp, k *mask, after vector) vector {
+// sumShards is Σ_j grads[j] at the byte offset.
+func (m *machine) sumShards(grads, shards, offset gp, k *mask) vector {
 	g := m.zero()
 	p, j, base := GP64(), GP64(), GP64()
 	MOVQ(grads, p)
@@ -25,13 +25,6 @@ func (m *machine) sumShards(grads, shards, offset gp, k *mask, after vector) vec
 			VADDPS(where, g, g)
 		} else {
 			VADDPS(m.loadFirst(*k, where), g, g)
-		}
-		switch {
-		case after == nil:
-		case k == nil:
-			VMOVUPS(after, where)
-		default:
-			m.storeFirst(*k, after, where)
 		}
 		advance(sliceBytes, p)
 	})
@@ -73,12 +66,13 @@ const (
 	adamScale
 	adamCorrect1
 	adamCorrect2
+	adamKeep
 )
 
-// adam emits one step over n parameters; mask may be nil.
+// adam emits one step over n parameters; mean and mask may be nil.
 func (m *machine) adam() {
-	m.text("adam", "func(n int, w, mo, v, mask *float32, grads *byte, shards int, constants *float32)")
-	n, w, mo, v, mk, grads, shards, c := arg("n"), arg("w"), arg("mo"), arg("v"), arg("mask"), arg("grads"), arg("shards"), arg("constants")
+	m.text("adam", "func(n int, w, mo, v, mean, mask *float32, grads *byte, shards int, constants *float32)")
+	n, w, mo, v, mean, mk, grads, shards, c := arg("n"), arg("w"), arg("mo"), arg("v"), arg("mean"), arg("mask"), arg("grads"), arg("shards"), arg("constants")
 	offset := GP64()
 	XORQ(offset, offset)
 	constant := func(d int) vector {
@@ -104,7 +98,7 @@ func (m *machine) adam() {
 		VMULPS(s, scale, scale)
 		VMULPS(s, decay, decay)
 		Label(unmasked)
-		g := m.sumShards(grads, shards, offset, k, m.zero())
+		g := m.sumShards(grads, shards, offset, k)
 		VMULPS(scale, g, g)
 		for _, p := range []gp{w, mo, v} {
 			PREFETCHT0(Mem{Base: p, Index: offset, Scale: 1, Disp: ahead})
@@ -127,6 +121,13 @@ func (m *machine) adam() {
 		VFMADD231PS(decay, x, mm)
 		VFNMADD231PS(constant(adamRate), mm, x)
 		store(x, w)
+		TESTQ(mean, mean)
+		JZ(LabelRef(frozen))
+		average := load(mean)
+		VSUBPS(x, average, average)
+		VMULPS(constant(adamKeep), average, average)
+		VADDPS(x, average, average)
+		store(average, mean)
 		Label(frozen)
 	}
 	m.overOffset(n, offset, step)
@@ -152,7 +153,7 @@ func (m *machine) sumSquares() {
 		JZ(LabelRef(unmasked))
 		VMOVAPS(m.masked(mk, offset, k, frozen), factor)
 		Label(unmasked)
-		g := m.sumShards(grads, shards, offset, k, nil)
+		g := m.sumShards(grads, shards, offset, k)
 		VMULPS(factor, g, g)
 		a, b := m.vec(), m.vec()
 		if m.wide {

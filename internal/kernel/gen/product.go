@@ -11,11 +11,12 @@ import (
 // Offsets in mulTask and gradTask of product_amd64.go. The pointers of a task stay as they are, since the garbage collector may look
 // at them; positions move in the fields after cursors.
 const (
-	mulB, mulRS, mulCS, mulK, mulM, mulFlags        = 40, 48, 56, 64, 72, 80
-	mulCursors                                      = 88
-	mulA, mulC, mulBias, mulGate, mulSpans          = 88, 96, 104, 112, 120
-	gradXT, gradLD, gradDYP, gradLDX, gradXTP       = 16, 24, 32, 40, 48
-	gradNP, gradM, gradCursors, gradWeights, gradDY = 56, 64, 72, 72, 80
+	mulB, mulRS, mulCS, mulK, mulM, mulFlags  = 40, 48, 56, 64, 72, 80
+	mulCursors                                = 88
+	mulA, mulC, mulBias, mulGate, mulSpans    = 88, 96, 104, 112, 120
+	gradXT, gradLD, gradDYP, gradLDX, gradXTP = 16, 24, 32, 40, 48
+	gradNP, gradM, gradAdd                    = 56, 64, 72
+	gradCursors, gradWeights, gradDY          = 80, 80, 88
 )
 
 // Offsets in Span.
@@ -308,7 +309,7 @@ func (m *machine) mulTile(t, rows gp, n, nv int, in inner) {
 	JMP(LabelRef("blockDone"))
 }
 
-// weightGradient emits w[m][columns] += Σ dy·xt for columns = 16 or 32.
+// weightGradient emits w[m][columns] = Σ dy·xt, or += if the task says so, for columns = 16 or 32.
 func (m *machine) weightGradient(columns int) {
 	name := map[int]string{16: "gradHalf", 32: "gradFull"}[columns]
 	m.text(name, "func(task *byte)")
@@ -365,13 +366,25 @@ func (m *machine) gradTile(t, rows gp, n, columns int) {
 	})
 	MOVQ(at(t, gradWeights), w)
 	MOVQ(at(t, gradLD), ld)
-	for i := range acc {
-		for j, v := range acc[i] {
-			VADDPS(at(w, m.bytes()*j), v, v)
-			VMOVUPS(v, at(w, m.bytes()*j))
+	rowsOfGradient := func(each func(v vector, at Mem)) {
+		for i := range acc {
+			for j, v := range acc[i] {
+				each(v, at(w, m.bytes()*j))
+			}
+			ADDQ(ld, w)
 		}
-		ADDQ(ld, w)
 	}
+	add, stored := label("add"), label("stored")
+	CMPQ(at(t, gradAdd), Imm(0))
+	JNE(LabelRef(add))
+	rowsOfGradient(func(v vector, at Mem) { VMOVUPS(v, at) })
+	JMP(LabelRef(stored))
+	Label(add)
+	rowsOfGradient(func(v vector, at Mem) {
+		VADDPS(at, v, v)
+		VMOVUPS(v, at)
+	})
+	Label(stored)
 	MOVQ(w, at(t, gradWeights))
 	ADDQ(U32(uint32(128*n)), at(t, gradDY))
 	SUBQ(Imm(uint64(n)), rows)
