@@ -77,7 +77,7 @@ type task struct {
 	run     ad.Run[float32]
 	index   []int32
 	weights []float32
-	orders  [2]order
+	orders  [2]shuffle
 	epoch   int
 
 	best     []float32 // parameters of the best evaluation
@@ -85,15 +85,15 @@ type task struct {
 	lossUnit float64
 }
 
-// order walks through the rows of one domain in a new permutation each epoch.
-type order struct {
+// A shuffle walks through the rows of one domain in a new permutation each epoch.
+type shuffle struct {
 	key   rng.Key
 	n     int
 	epoch int
 	perm  []int32
 }
 
-func (o *order) at(i int) int32 {
+func (o *shuffle) at(i int) int32 {
 	e := i/o.n + 1
 	if e != o.epoch {
 		if o.perm == nil {
@@ -115,8 +115,8 @@ func newTask(net *network, td *trainingData, pool *ad.Pool, s taskSettings) (*ta
 		t.simRows = 0 // the likelihood is that of the data alone
 	}
 	t.load()
-	t.orders[0] = order{key: rng.NewKey(s.seed, "order of simulation"), n: max(t.simRows, 1)}
-	t.orders[1] = order{key: rng.NewKey(s.seed, "order of data"), n: t.dataRows}
+	t.orders[0] = shuffle{key: rng.NewKey(s.seed, "order of simulation"), n: max(t.simRows, 1)}
+	t.orders[1] = shuffle{key: rng.NewKey(s.seed, "order of data"), n: t.dataRows}
 
 	p := ad.NewProgram(net.ps)
 	x, c, w := p.Input(net.d), p.Input(net.contextDim()), p.Input(1)

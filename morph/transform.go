@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 
+	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/rank"
 )
 
@@ -508,17 +509,11 @@ type sorted struct {
 }
 
 func sortSample(x, w []float64) (s sorted) {
-	type pair struct{ x, w float64 }
-	p := make([]pair, len(x))
-	for i := range x {
-		p[i] = pair{x[i], w[i]}
-	}
-	sort.SliceStable(p, func(i, j int) bool { return p[i].x < p[j].x })
-	s.x, s.cum = make([]float64, len(p)), make([]float64, len(p))
+	s.x, s.cum = make([]float64, len(x)), make([]float64, len(x))
 	total := 0.0
-	for i, q := range p {
-		total += q.w
-		s.x[i], s.cum[i] = q.x, total
+	for i, row := range order.Of(x) {
+		total += w[row]
+		s.x[i], s.cum[i] = x[row], total
 	}
 	return s
 }

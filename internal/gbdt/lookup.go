@@ -94,3 +94,19 @@ func (l *lookup) add(sums []float64, buf []uint8) {
 		sums[r] += l.value[bits.TrailingZeros16(left)%lookupLeaves]
 	}
 }
+
+// addRows adds their values to the sums of some rows of b.
+func (l *lookup) addRows(sums []float64, rows []int32, b *bins) {
+	var words [lookupFeatures][]uint32
+	var shift [lookupFeatures]int
+	for k, f := range l.feats {
+		words[k], shift[k] = b.words[f/pack], 8*(f%pack)
+	}
+	for _, r := range rows {
+		left := uint16(1<<lookupLeaves - 1)
+		for k := range l.feats {
+			left &= l.reach[k][uint8(words[k][r]>>shift[k])]
+		}
+		sums[r] += l.value[bits.TrailingZeros16(left)%lookupLeaves]
+	}
+}

@@ -3,6 +3,7 @@ package gbdt
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	"hepmorph/internal/par"
 	"hepmorph/internal/rng"
@@ -180,13 +181,15 @@ type trainer struct {
 	g          *grower
 	y, w       []float64
 	fit, valid []int32
+	spare      []int32 // for as many rows as are fitted
 	margin     []float64
+	lookup     lookup // of the newest tree
 	m          *Model
 }
 
 func newTrainer(cols [][]float64, y, w []float64, fit, valid []int32, s Settings) *trainer {
 	b := bin(cols, w, fit, s.Bins, s.Threads)
-	t := &trainer{s: s, y: y, w: w, fit: fit, valid: valid, margin: make([]float64, len(y)),
+	t := &trainer{s: s, y: y, w: w, fit: fit, valid: valid, spare: make([]int32, len(fit)), margin: make([]float64, len(y)),
 		m: &Model{loss: s.Loss, cuts: b.cuts, gain: make([]float64, len(cols)), ValidLoss: math.NaN()}}
 	var sw, sy float64
 	for i, v := range w {
@@ -215,8 +218,8 @@ func newTrainer(cols [][]float64, y, w []float64, fit, valid []int32, s Settings
 func (t *trainer) run() *Model {
 	best, bestLoss := 0, math.Inf(1) // the first tree is always kept, as xgboost does: a score without any spread has no error
 	for k := range t.s.Trees {
-		t.gradients()
 		rest := t.sample(uint64(k))
+		t.gradients()
 		tr := t.g.grow()
 		t.update(tr, rest)
 		t.m.trees = append(t.m.trees, *tr)
@@ -247,9 +250,10 @@ func (t *trainer) run() *Model {
 	return t.m
 }
 
+// gradients are those of the rows of the next tree.
 func (t *trainer) gradients() {
-	par.For(t.s.Threads, len(t.fit), chunkRows/4, func(_, lo, hi int) {
-		for _, r := range t.fit[lo:hi] {
+	par.For(t.s.Threads, len(t.g.rows), chunkRows/4, func(_, lo, hi int) {
+		for _, r := range t.g.rows[lo:hi] {
 			w := t.w[r]
 			if t.s.Loss == Logistic {
 				p := Sigmoid(t.margin[r])
@@ -261,7 +265,7 @@ func (t *trainer) gradients() {
 	})
 }
 
-// sample chooses the rows of tree k and returns the rows of the fitted part that it leaves out.
+// sample chooses the rows of tree k and returns the rows of the fitted part that it leaves out, in memory of the trainer.
 func (t *trainer) sample(k uint64) (rest []int32) {
 	g := t.g
 	g.rows = g.rows[:0]
@@ -271,12 +275,20 @@ func (t *trainer) sample(k uint64) (rest []int32) {
 	}
 	h := rng.Hash(t.s.Seed, 0x7375_6273, k)
 	limit := uint64(t.s.Subsample * (1 << 53))
-	for _, r := range t.fit {
-		if rng.Mix(h+uint64(r)*0x9e3779b97f4a7c15)>>11 < limit {
-			g.rows = append(g.rows, r)
-		} else {
-			rest = append(rest, r)
+	type piece struct{ in, out []int32 }
+	pieces := make([]piece, (len(t.fit)+chunkRows-1)/chunkRows)
+	par.For(t.s.Threads, len(t.fit), chunkRows, func(c, lo, hi int) {
+		in, out, n := g.spare[lo:hi], t.spare[lo:hi], 0
+		for i, r := range t.fit[lo:hi] { // without a branch on what is chance
+			in[n], out[i-n] = r, r
+			_, below := bits.Sub64(rng.Mix(h+uint64(r)*0x9e3779b97f4a7c15)>>11, limit, 0)
+			n += int(below)
 		}
+		pieces[c] = piece{in[:n], out[:hi-lo-n]}
+	})
+	rest = t.spare[:0]
+	for _, p := range pieces {
+		g.rows, rest = append(g.rows, p.in...), append(rest, p.out...)
 	}
 	if len(g.rows) == 0 {
 		g.rows, rest = append(g.rows, t.fit...), nil
@@ -294,8 +306,13 @@ func (t *trainer) update(tr *tree, rest []int32) {
 			t.margin[r] += v
 		}
 	})
+	fast := t.lookup.set(tr)
 	for _, rows := range [][]int32{rest, t.valid} {
 		par.For(t.s.Threads, len(rows), chunkRows/8, func(_, lo, hi int) {
+			if fast {
+				t.lookup.addRows(t.margin, rows[lo:hi], g.b)
+				return
+			}
 			for _, r := range rows[lo:hi] {
 				t.margin[r] += tr.value[tr.leaf(g.b, int(r))]
 			}
