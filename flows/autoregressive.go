@@ -83,6 +83,9 @@ func (a *Autoregressive[T]) op(p *Program[T], x, c, ladj Tensor) *arOp[T] {
 	if a.Circle > 0 {
 		o.at = p.Keep(a.Net.D, 1)
 	}
+	if s, ok := a.Map.(Spline[T]); ok && s.LateSlopes() > 0 {
+		o.spline, o.late = s, a.Net.Late(s.LateSlopes())
+	}
 	return o
 }
 
@@ -94,6 +97,16 @@ type arOp[T Float] struct {
 	state   nn.State
 	save    Tensor
 	at      Tensor // features in the order of positions, where the conditioner's input does not hold them
+	spline  Spline[T]
+	late    *nn.Late // the spline's slopes may come late; else nil
+}
+
+// lateIn is how the spline's slopes come late in a frame, nil if they don't.
+func (o *arOp[T]) lateIn(f *ad.Frame[T]) *nn.Late {
+	if f.K.SplineForwardLate == nil {
+		return nil
+	}
+	return o.late
 }
 
 // positions are the features of the data side in the order of positions, and their panel stride.
@@ -204,14 +217,20 @@ func (o *arForward[T]) Forward(f *ad.Frame[T]) {
 		o.gather(f.V(o.at), o.at.Stride(), f.V(o.x), np)
 		o.embed(f, 0, m.D)
 	}
-	m.Forward(f, o.state)
+	late := o.lateIn(f)
+	m.Forward(f, o.state, late)
 	y := f.Temp(np * m.D * lanes)
 	x, xs := o.positions(f)
 	var save []T
 	if f.Differentiated() {
 		save = f.V(o.save)
 	}
-	o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.Sum(o.ladj), x, xs, f.V(o.state.Theta), o.state.Theta.Stride(), save, o.save.Stride())
+	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
+	if late != nil {
+		f.K.SplineForwardLate(o.spline.Spline, m.D, np, y, m.D*lanes, f.Sum(o.ladj), x, xs, theta, ts, save, o.save.Stride(), m.Slopes(f, o.state, late))
+	} else {
+		o.a.Map.Forward(f.K, m.D, np, y, m.D*lanes, f.Sum(o.ladj), x, xs, theta, ts, save, o.save.Stride())
+	}
 	o.scatter(f.V(o.y), y, m.D*lanes, np, false)
 }
 
@@ -248,9 +267,21 @@ func (o *arInverse[T]) Forward(f *ad.Frame[T]) {
 	x, xs := o.positions(f)
 	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
 	ladj := f.Sum(o.ladj)
-	m.ForwardGroups(f, o.state, func(g int) {
+	late := o.lateIn(f)
+	var slopes kernel.Slopes[T]
+	if f.Differentiated() { // Backward wants all parameters
+		late = nil
+	}
+	if late != nil {
+		slopes = m.Slopes(f, o.state, late)
+	}
+	m.ForwardGroups(f, o.state, late, func(g int) {
 		lo, hi := m.Start(g), m.Start(g+1)
-		o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, ladj, z[lo*lanes:], w, theta[lo*m.P*lanes:], ts)
+		if theta := theta[lo*m.P*lanes:]; late != nil {
+			f.K.SplineInverseLate(o.spline.Spline, hi-lo, np, x[lo*lanes:], xs, ladj, z[lo*lanes:], w, theta, ts, slopes.From(lo))
+		} else {
+			o.a.Map.Inverse(f.K, hi-lo, np, x[lo*lanes:], xs, ladj, z[lo*lanes:], w, theta, ts)
+		}
 		o.embed(f, lo, hi)
 	})
 	o.scatter(f.V(o.y), x, xs, np, false)

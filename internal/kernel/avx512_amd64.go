@@ -111,6 +111,18 @@ func splineCircularBackwardAVX512(bins int, n int, c *float32, scratch *float32,
 func splineCircularInverseAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32)
 
 //go:noescape
+func spline8LateForwardAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, save *float32, hidden *float32, table *float32, tableStep int, uses *int32)
+
+//go:noescape
+func spline8LateEvaluateAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, y *float32, ladj *float32, x *float32, theta *float32, hidden *float32, table *float32, tableStep int, uses *int32)
+
+//go:noescape
+func spline8LateInverseAVX512(bins int, n int, c *float32, scratch *float32, thetaStep int, saveStep int, x *float32, ladj *float32, y *float32, theta *float32, hidden *float32, table *float32, tableStep int, uses *int32)
+
+//go:noescape
+func slopeTableAVX512(dst *float32, w *float32, ld int, blocks int)
+
+//go:noescape
 func layerNormAVX512(rows int, y *float32, mean *float32, rstd *float32, x *float32, scale *float32, shift *float32, constants *float32)
 
 //go:noescape

@@ -33,6 +33,9 @@ func (s isa) set(name string) *Set[float32] {
 	k.Axpy, k.MulAdd = s.axpy, s.mulAdd
 	k.AffineForward, k.AffineBackward, k.AffineInverse = s.affineForward, s.affineBackward, s.affineInverse
 	k.SplineForward, k.SplineBackward, k.SplineInverse = s.splineForward, s.splineBackward, s.splineInverse
+	if s == avx512 {
+		k.SplineForwardLate, k.SplineInverseLate, k.SlopeTable = splineForwardLate, splineInverseLate, slopeTable
+	}
 	k.LayerNorm, k.LayerNormBackward = s.layerNorm, s.layerNormBackward
 	k.Softmax, k.SoftmaxBackward = s.softmax, s.softmaxBackward
 	k.GaussMix = s.gaussMix

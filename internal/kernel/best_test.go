@@ -32,6 +32,7 @@ func TestSetsAreComplete(t *testing.T) {
 			"RoundPairs": set.RoundPairs == nil, "MulPairs": set.MulPairs == nil,
 			"Axpy": set.Axpy == nil, "MulAdd": set.MulAdd == nil, "Affine": set.AffineForward == nil || set.AffineBackward == nil || set.AffineInverse == nil,
 			"Spline":    set.SplineForward == nil || set.SplineBackward == nil || set.SplineInverse == nil,
+			"Late":      (set.SplineForwardLate == nil) != (set.SplineInverseLate == nil) || (set.SplineForwardLate == nil) != (set.SlopeTable == nil),
 			"LayerNorm": set.LayerNorm == nil || set.LayerNormBackward == nil, "Softmax": set.Softmax == nil || set.SoftmaxBackward == nil,
 			"Adam": set.Adam == nil, "SumSq": set.SumSq == nil, "GaussMix": set.GaussMix == nil,
 		} {

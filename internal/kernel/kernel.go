@@ -93,6 +93,12 @@ type Set[T Float] struct {
 	SplineForward  func(s Spline, n, np int, y []T, yp int, ladj []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	SplineBackward func(s Spline, n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	SplineInverse  func(s Spline, n, np int, x []T, xp int, ladj []T, y []T, yp int, theta []T, tp int)
+	// SplineForwardLate and SplineInverseLate are the same, to the bit, for a spline that has LateSlopes, and slopes that are still to come; nil in a set
+	// that gains nothing by them. SplineBackward of another one asks theta for nothing: it finds all that it needs in save. SlopeTable is what they read of the weights w, 7 rows of length ld, of the slopes of one feature:
+	// table[k][0] = 0 and table[k][i] = w[(i−1)·ld + k], 0 < i < 8, for k < uses, rounded up to a multiple of 16.
+	SplineForwardLate func(s Spline, n, np int, y []T, yp int, ladj []T, x []T, xp int, theta []T, tp int, save []T, sp int, late Slopes[T])
+	SplineInverseLate func(s Spline, n, np int, x []T, xp int, ladj []T, y []T, yp int, theta []T, tp int, late Slopes[T])
+	SlopeTable        func(table []T, w []T, ld, uses int)
 
 	// LayerNorm normalises each row over its units: y = (x−mean)·rstd·(1+scale) + shift; scale and shift, of x's shape with panel
 	// stride mp, may be nil (both). mean, rstd: (np·32), kept for the backward pass. Biased variance; source: arXiv 1607.06450.
@@ -128,6 +134,31 @@ func (s Spline) Params() int {
 		return 3 * s.Bins
 	}
 	return 3*s.Bins - 1
+}
+
+// LateSlopes is the number of inner slopes that may come late, 0 if none may.
+func (s Spline) LateSlopes() int {
+	if s.Bins != 8 || s.Circular {
+		return 0
+	}
+	return s.Bins - 1
+}
+
+// Slopes are the inner slopes of n splines that are still to come: theta has their biases alone, and slope i of feature f lacks
+// Σ_k w[f][i][k] · Hidden[p][k][e], k < Uses[f]. An event needs two of them, those at the ends of its bin, and which these are is only known when the
+// bin is: to compute two takes a third of the time of seven.
+type Slopes[T Float] struct {
+	Hidden []T // panels at Stride
+	Stride int
+	Table  []T // by feature, at Step: what SlopeTable makes of its w
+	Step   int
+	Uses   []int32 // (n)
+}
+
+// From is s without the first n features.
+func (s Slopes[T]) From(n int) Slopes[T] {
+	s.Table, s.Uses = s.Table[n*s.Step:], s.Uses[n:]
+	return s
 }
 
 // MinSlope bounds the softened log-parameters: widths, heights and slopes stay within this factor (zuko's slope=1e-3).

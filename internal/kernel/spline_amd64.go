@@ -163,3 +163,84 @@ func (i isa) splineInverse(s Spline, n, np int, x []float32, xp int, ladj []floa
 		}
 	}
 }
+
+// needSlopes checks late slopes of n features.
+func needSlopes(s Spline, n, np int, late *Slopes[float32]) {
+	if s.LateSlopes() == 0 {
+		panic("kernel: no slopes of this spline come late")
+	}
+	if len(late.Uses) < n {
+		panic("kernel: slice too short")
+	}
+	for f, uses := range late.Uses[:n] {
+		if late.Step < 0 || uses < 0 {
+			panic("kernel: negative size")
+		}
+		needPanels(late.Hidden, late.Stride, int(uses), np)
+		need(late.Table, f*late.Step+8*int(uses))
+	}
+}
+
+func splineForwardLate(s Spline, n, np int, y []float32, yp int, ladj []float32, x []float32, xp int, theta []float32, tp int, save []float32, sp int, late Slopes[float32]) {
+	if n <= 0 || np <= 0 {
+		return
+	}
+	needPanels(y, yp, n, np)
+	needPanels(x, xp, n, np)
+	needPanels(theta, tp, s.Params()*n, np)
+	if ladj != nil {
+		needPanels(ladj, Lanes, 1, np)
+	}
+	if save != nil {
+		needPanels(save, sp, s.Save()*n, np)
+	}
+	needSlopes(s, n, np, &late)
+	constants := splineConstants(s)
+	c, table, uses := &constants[0], ptr(late.Table, 0), &late.Uses[0]
+	ts, ss := 4*Lanes*(s.Params()-1), 4*Lanes*(s.Save()-1)
+	for p := range np {
+		y, x, theta, hidden := ptr(y, p*yp), ptr(x, p*xp), ptr(theta, p*tp), ptr(late.Hidden, p*late.Stride)
+		switch {
+		case save != nil:
+			spline8LateForwardAVX512(s.Bins, n, c, nil, ts, ss, y, ptr(ladj, p*Lanes), x, theta, ptr(save, p*sp), hidden, table, 4*late.Step, uses)
+		case ladj != nil:
+			spline8LateEvaluateAVX512(s.Bins, n, c, nil, ts, 1, y, ptr(ladj, p*Lanes), x, theta, hidden, table, 4*late.Step, uses)
+		default:
+			spline8LateEvaluateAVX512(s.Bins, n, c, nil, ts, 0, y, y, x, theta, hidden, table, 4*late.Step, uses)
+		}
+	}
+}
+
+func splineInverseLate(s Spline, n, np int, x []float32, xp int, ladj []float32, y []float32, yp int, theta []float32, tp int, late Slopes[float32]) {
+	if n <= 0 || np <= 0 {
+		return
+	}
+	needPanels(x, xp, n, np)
+	needPanels(y, yp, n, np)
+	needPanels(theta, tp, s.Params()*n, np)
+	needSlopes(s, n, np, &late)
+	l, want := x, 0
+	if ladj != nil {
+		needPanels(ladj, Lanes, 1, np)
+		l, want = ladj, 1
+	}
+	constants := splineConstants(s)
+	c, table, uses := &constants[0], ptr(late.Table, 0), &late.Uses[0]
+	ts := 4 * Lanes * (s.Params() - 1)
+	for p := range np {
+		spline8LateInverseAVX512(s.Bins, n, c, nil, ts, want, ptr(x, p*xp), ptr(l, p*Lanes*want), ptr(y, p*yp), ptr(theta, p*tp), ptr(late.Hidden, p*late.Stride), table, 4*late.Step, uses)
+	}
+}
+
+func slopeTable(table, w []float32, ld, uses int) {
+	if uses <= 0 {
+		return
+	}
+	uses = (uses + 15) &^ 15
+	if ld < 0 {
+		panic("kernel: negative stride")
+	}
+	need(table, 8*uses)
+	need(w, 6*ld+uses)
+	slopeTableAVX512(ptr(table, 0), ptr(w, 0), 4*ld, uses/16)
+}

@@ -551,6 +551,82 @@ func TestSpline(t *testing.T) {
 	})
 }
 
+// TestLateSlopes holds that splines whose slopes come late have the bits of those whose slopes are all computed before.
+func TestLateSlopes(t *testing.T) {
+	eachSet(t, func(t *testing.T, set *Set[float32]) {
+		if set.SplineForwardLate == nil {
+			t.Skip("no late slopes")
+		}
+		r := random(17)
+		s := Spline{Bins: 8, Bound: 5}
+		const hidden, ld = 40, 48
+		for _, n := range []int{0, 1, 3, 3, 3, 3} {
+			for np := range 4 {
+				name := fmt.Sprintf("n=%d np=%d", n, np)
+				pr, slopes := s.Params(), s.LateSlopes()
+				first := pr - slopes
+				x, xp := panels(r, n, np, Lanes, s.Bound/2)
+				for i := range x.s { // all bins, knots at the ends and the outside
+					if i%7 == 0 {
+						x.set(i, float64(i%29)/28*2.2*s.Bound-1.1*s.Bound)
+					}
+				}
+				h, hp := panels(r, hidden, np, Lanes, 1)
+				biases, tp := panels(r, pr*n, np, Lanes, 1)
+				full := newVec(len(biases.s), 0)
+				copy(full.s, biases.s)
+				w := newVec(n*slopes*ld, 0).fill(r, 0.3)
+				late := Slopes[float32]{Hidden: h.s, Stride: hp, Table: newVec(n*8*ld, 0).s, Step: 8 * ld}
+				for f := range n {
+					uses := []int{hidden, 0, 17}[f]
+					late.Uses = append(late.Uses, int32(uses))
+					rows := w.s[f*slopes*ld:][:slopes*ld]
+					set.SlopeTable(late.Table[f*late.Step:], rows, ld, uses)
+					for p := range np {
+						for i := range slopes { // biases are numbers of a feature, not of an event
+							row := (f*pr + first + i) * Lanes
+							bias := biases.s[row]
+							for e := range Lanes {
+								biases.s[p*tp+row+e] = bias
+							}
+							set.Mul(full.s[p*tp+row:], 0, rows[i*ld:], 0, 1, h.s[p*hp:], 0, 1, uses, 1, nil, Epilogue[float32]{Bias: []float32{bias}})
+						}
+					}
+				}
+				y, yp := panels(r, n, np, 0, 0)
+				save, sp := panels(r, s.Save()*n, np, 0, 0)
+				ladj, _ := panels(r, 1, np, 0, 1)
+				other := func(v *vec) *vec { u := newVec(len(v.s), 0); copy(u.s, v.s); return u }
+				y2, save2, ladj2 := other(y), other(save), other(ladj)
+				same := func(what string, a, b *vec) {
+					t.Helper()
+					if !slices.Equal(a.s, b.s) {
+						t.Errorf("%s: %s differs", name, what)
+					}
+				}
+				set.SplineForward(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp, save.s, sp)
+				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, save2.s, sp, late)
+				same("y", y, y2)
+				same("ladj", ladj, ladj2)
+				same("save", save, save2)
+				set.SplineForward(s, n, np, y.s, yp, nil, x.s, xp, full.s, tp, nil, 0)
+				set.SplineForwardLate(s, n, np, y2.s, yp, nil, x.s, xp, biases.s, tp, nil, 0, late)
+				same("y alone", y, y2)
+				set.SplineForward(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp, nil, 0)
+				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, nil, 0, late)
+				same("ladj without save", ladj, ladj2)
+				set.SplineInverse(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp)
+				set.SplineInverseLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, late)
+				same("inverse", y, y2)
+				same("inverse ladj", ladj, ladj2)
+				set.SplineInverse(s, n, np, y.s, yp, nil, x.s, xp, full.s, tp)
+				set.SplineInverseLate(s, n, np, y2.s, yp, nil, x.s, xp, biases.s, tp, late)
+				same("inverse alone", y, y2)
+			}
+		}
+	})
+}
+
 func TestLayerNorm(t *testing.T) {
 	eachSet(t, func(t *testing.T, set *Set[float32]) {
 		r := random(8)
@@ -710,7 +786,7 @@ func TestMisuse(t *testing.T) {
 		short := make([]float32, 31)
 		long := make([]float32, 4096)
 		pairs, few := make([]uint32, 4096), make([]uint32, 31)
-		for name, f := range map[string]func(){
+		misuse := map[string]func(){
 			"mul c": func() { set.Mul(short, Lanes, long, 1, 1, long, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
 			"mul b": func() { set.Mul(long, Lanes, long, 1, 1, short, Lanes, 1, 1, 1, nil, Epilogue[float32]{}) },
 			"mul a": func() { set.Mul(long, 4*Lanes, short, 16, 1, long, 16*Lanes, 4, 16, 1, nil, Epilogue[float32]{}) },
@@ -737,7 +813,26 @@ func TestMisuse(t *testing.T) {
 			"softmax":  func() { set.Softmax(short, Lanes, long, Lanes, 1, 1, 1, 1) },
 			"adam":     func() { set.Adam(long[:32], long[:32], long[:32], nil, [][]float32{short}, nil, AdamStep{}) },
 			"gaussmix": func() { set.GaussMix(short, nil, 0, long, Lanes, 1, 1, long, long, 1, long[:1]) },
-		} {
+		}
+		if set.SplineForwardLate != nil {
+			spline := Spline{Bins: 8, Bound: 5}
+			run := func(s Spline, late Slopes[float32]) func() {
+				return func() {
+					set.SplineForwardLate(s, 2, 1, long, 2*Lanes, nil, long, 2*Lanes, long, 46*Lanes, nil, 0, late)
+				}
+			}
+			misuse["late hidden"] = run(spline, Slopes[float32]{Hidden: short, Table: long, Uses: []int32{1, 1}})
+			misuse["late table"] = run(spline, Slopes[float32]{Hidden: long, Table: short, Step: 16, Uses: []int32{2, 2}})
+			misuse["late uses"] = run(spline, Slopes[float32]{Hidden: long, Table: long, Uses: []int32{1}})
+			misuse["late negative"] = run(spline, Slopes[float32]{Hidden: long, Table: long, Uses: []int32{1, -1}})
+			misuse["late circle"] = run(Spline{Bins: 8, Bound: 5, Circular: true}, Slopes[float32]{Uses: []int32{0, 0}})
+			misuse["late inverse"] = func() {
+				set.SplineInverseLate(spline, 1, 1, long, Lanes, nil, long, Lanes, short, 23*Lanes, Slopes[float32]{Uses: []int32{0}})
+			}
+			misuse["slope table"] = func() { set.SlopeTable(short, long, 16, 16) }
+			misuse["slope weights"] = func() { set.SlopeTable(long, short, 16, 16) }
+		}
+		for name, f := range misuse {
 			func() {
 				defer func() {
 					if recover() == nil {

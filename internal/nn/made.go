@@ -267,15 +267,52 @@ func (m *MADE[T]) values(f *ad.Frame[T], s State, l int) ([]T, int) {
 	return f.V(t), t.Stride()
 }
 
-// Forward computes all parameters from a filled state.
-func (m *MADE[T]) Forward(f *ad.Frame[T], s State) {
+// A Late says how to compute all parameters but the last of each feature, in whose place stand their biases: a map that needs few of these, and
+// learns which from the others, adds what is missing to those (see kernel.Slopes).
+type Late struct {
+	count int
+	spans []kernel.Span // of the output layer, two a feature
+	uses  []int32       // hidden units that a feature uses
+}
+
+// Late leaves away the last count parameters of each feature.
+func (m *MADE[T]) Late(count int) *Late {
+	last := &m.layers[len(m.layers)-1]
+	l := &Late{count: count}
+	for i := range m.D {
+		uses := int32(last.use[last.degree[i*m.P]])
+		l.uses = append(l.uses, uses)
+		l.spans = append(l.spans, kernel.Span{Hi: uses, Rows: int32(m.P - count)}, kernel.Span{Rows: int32(count)})
+	}
+	return l
+}
+
+// Slopes are the parameters that l leaves away, in scratch memory of the frame. Hidden units must be known before they are used.
+func (m *MADE[T]) Slopes(f *ad.Frame[T], s State, l *Late) kernel.Slopes[T] {
+	q := &m.layers[len(m.layers)-1]
+	w := f.W(q.w)
+	slopes := kernel.Slopes[T]{Step: (l.count + 1) * q.w.LD, Uses: l.uses}
+	slopes.Hidden, slopes.Stride = m.values(f, s, len(m.layers)-2)
+	slopes.Table = f.Temp(m.D * slopes.Step)
+	for i, uses := range l.uses {
+		f.K.SlopeTable(slopes.Table[i*slopes.Step:], w[((i+1)*m.P-l.count)*q.w.LD:], q.w.LD, int(uses))
+	}
+	return slopes
+}
+
+// Forward computes all parameters from a filled state, but for what late leaves away if it is not nil.
+func (m *MADE[T]) Forward(f *ad.Frame[T], s State, late *Late) {
 	np := f.Panels(s.Input)
 	for l := range m.layers {
 		q := &m.layers[l]
 		x, xs := m.values(f, s, l-1)
 		y, ys := m.values(f, s, l)
 		e := kernel.Epilogue[T]{Bias: f.W(q.b), Act: m.act(l)}
-		f.K.Mul(y, ys, f.W(q.w), q.w.LD, 1, x, xs, q.out, q.in, np, q.spans, e)
+		spans := q.spans
+		if late != nil && l == len(m.layers)-1 {
+			spans = late.spans
+		}
+		f.K.Mul(y, ys, f.W(q.w), q.w.LD, 1, x, xs, q.out, q.in, np, spans, e)
 	}
 }
 
@@ -286,9 +323,9 @@ func (m *MADE[T]) act(l int) kernel.Act {
 	return kernel.Identity
 }
 
-// ForwardGroups computes the parameters group by group, and calls known(g) when it has those of group g, so that the features of that group are in the state
+// ForwardGroups is Forward group by group, and calls known(g) when it has the parameters of group g, so that the features of that group are in the state
 // before the parameters of the next.
-func (m *MADE[T]) ForwardGroups(f *ad.Frame[T], s State, known func(g int)) {
+func (m *MADE[T]) ForwardGroups(f *ad.Frame[T], s State, late *Late, known func(g int)) {
 	type layer struct {
 		x, y, w, b []T
 		xs, ys     int
@@ -305,7 +342,11 @@ func (m *MADE[T]) ForwardGroups(f *ad.Frame[T], s State, known func(g int)) {
 		for l := range m.layers {
 			q, v := &m.layers[l], &layers[l]
 			if lo, hi := q.first[g], q.first[g+1]; lo < hi {
-				f.K.Mul(v.y[lo*kernel.Lanes:], v.ys, v.w[lo*q.w.LD:], q.w.LD, 1, v.x, v.xs, hi-lo, q.use[g], np, nil, kernel.Epilogue[T]{Bias: v.b[lo:], Act: m.act(l)})
+				var spans []kernel.Span
+				if late != nil && l == len(m.layers)-1 {
+					spans = late.spans[2*m.start[g] : 2*m.start[g+1]]
+				}
+				f.K.Mul(v.y[lo*kernel.Lanes:], v.ys, v.w[lo*q.w.LD:], q.w.LD, 1, v.x, v.xs, hi-lo, q.use[g], np, spans, kernel.Epilogue[T]{Bias: v.b[lo:], Act: m.act(l)})
 			}
 		}
 		known(g)

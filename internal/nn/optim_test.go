@@ -243,7 +243,7 @@ func (o *conditioner) Forward(f *ad.Frame[float64]) {
 		c = f.V(o.c)
 	}
 	o.m.Fill(f, o.s, c, f.V(o.x))
-	o.m.Forward(f, o.s)
+	o.m.Forward(f, o.s, nil)
 	copy(f.V(o.y), f.V(o.s.Theta))
 }
 func (o *conditioner) Backward(*ad.Frame[float64], []bool) {}

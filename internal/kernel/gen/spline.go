@@ -16,6 +16,7 @@ type spline struct {
 	name     string
 	fixed    int
 	circular bool
+	late     bool // theta has the biases of the slopes alone, and the two products that an event needs are computed here
 
 	x, y, ladj, theta, save, scratch, c gp
 	bins                                gp  // at run time
@@ -246,7 +247,7 @@ func (s *spline) search(v vector, theta, save *rowsAt) (t, c, e, sum vector) {
 		s.merge(k, x, e)
 		VADDPS(x, total, total)
 		switch {
-		case s.inRegisters() && save == nil:
+		case s.inRegisters() && save == nil && !s.late:
 		case s.wide:
 			VADDPS_BCST(s.machine.c(1), s.bin, k.k, s.bin)
 		default:
@@ -319,6 +320,9 @@ func (s *spline) slopes(theta *rowsAt) (d0, d1 vector) {
 }
 
 func (s *spline) text(what, signature string) {
+	if s.late {
+		signature += ", hidden, table *float32, tableStep int, uses *int32"
+	}
 	s.machine.text(s.name+what, "func(bins, n int, c, scratch *float32, thetaStep, saveStep int, "+signature+")")
 }
 
@@ -369,6 +373,12 @@ func (s *spline) features(together int, body func(), across []gp) {
 	if s.ladj != nil {
 		SUBQ(U32(128), s.ladj)
 	}
+	if s.late {
+		step := GP64()
+		MOVQ(paramAddress("tableStep"), step)
+		ADDQ(step, paramAddress("table"))
+		ADDQ(Imm(4), paramAddress("uses"))
+	}
 	DECQ(paramAddress("n"))
 	JNZ(LabelRef("feature"))
 	Label(none)
@@ -390,6 +400,7 @@ type piece struct {
 	at                   int
 	z, slope, sum, sumH  vector
 	xc, w, yc, h, d0, d1 vector
+	i0, i1               vector // of late slopes: their places in a row of the table
 	rden, height, p      vector // of curve
 }
 
@@ -420,6 +431,80 @@ func (s *spline) unlessZero(name string, body func()) {
 	JE(LabelRef(skip))
 	body()
 	Label(skip)
+}
+
+// ends are the raw slopes at the two ends of the bin of a piece.
+func (s *spline) ends(p *piece) {
+	p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
+	if s.late {
+		p.i0 = s.vec()
+		VCVTPS2DQ(s.bin, p.i0)
+	}
+}
+
+// lateSlopes adds to the biases in d0 and d1 the sums over the hidden units. A row of the table has, for one unit, the weights of the slopes at the knots 0 to 7,
+// 0 at the first; it stands in both halves of a vector, so that the last knot finds that 0 as well.
+func (s *spline) lateSlopes(all []*piece) {
+	if !s.late {
+		return
+	}
+	for _, p := range all {
+		p.i1 = s.vec()
+		VPADDD_BCST(s.bits(1), p.i0, p.i1)
+	}
+	n, hidden, table := GP64(), GP64(), GP64()
+	MOVQ(paramAddress("uses"), n)
+	MOVLQSX(at(n, 0), n)
+	MOVQ(paramAddress("hidden"), hidden)
+	MOVQ(paramAddress("table"), table)
+	times(n, func() {
+		row := s.vec()
+		VBROADCASTF64X4(at(table, 0), row)
+		for _, p := range all {
+			h := s.load(at(hidden, p.at))
+			for _, end := range []struct{ i, d vector }{{p.i0, p.d0}, {p.i1, p.d1}} {
+				w := s.vec()
+				VPERMPS(row, end.i, w)
+				VFMADD231PS(h, w, end.d)
+			}
+		}
+		advance(128, hidden)
+		advance(32, table)
+	})
+}
+
+// slopeTable emits the table of late slopes: dst[k][0] = 0 and dst[k][i] = w[(i−1)·ld + k] for i from 1 to 7, in blocks of 16 k.
+func (m *machine) slopeTable() {
+	m.text("slopeTable", "func(dst, w *float32, ld, blocks int)")
+	dst, w, ld, blocks := arg("dst"), arg("w"), arg("ld"), arg("blocks")
+	rows := newRows(7, w, ld)
+	times(blocks, func() {
+		r := []vector{m.zero()}
+		for i := range 7 {
+			r = append(r, m.load(rows.at(i)))
+		}
+		t, u := m.vecs(8), m.vecs(8)
+		for i := 0; i < 8; i += 2 {
+			VUNPCKLPS(r[i+1], r[i], t[i])
+			VUNPCKHPS(r[i+1], r[i], t[i+1])
+		}
+		for i := 0; i < 8; i += 4 { // u[i+c]: 128-bit lane l holds column 4l+c of rows i to i+3
+			VUNPCKLPD(t[i+2], t[i], u[i])
+			VUNPCKHPD(t[i+2], t[i], u[i+1])
+			VUNPCKLPD(t[i+3], t[i+1], u[i+2])
+			VUNPCKHPD(t[i+3], t[i+1], u[i+3])
+		}
+		for i, v := range u {
+			for l := range 4 {
+				VEXTRACTF32X4(Imm(uint64(l)), v, at(dst, 32*(4*l+i%4)+16*(i/4)))
+			}
+		}
+		for _, p := range rows.bases {
+			advance(64, p)
+		}
+		advance(32*16, dst)
+	})
+	m.end()
 }
 
 // reciprocals returns 1/a and 1/b with one division; both are lost.
@@ -539,8 +624,10 @@ func (s *spline) forward(keeps bool) {
 			if spill {
 				p.sum, p.slope = s.load(at(more, 128*saveWidths)), s.load(at(more, 128*saveS))
 			}
-			p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
-		}, func(p *piece) {
+			s.ends(p)
+		})
+		s.lateSlopes(all)
+		s.steps(all, func(p *piece) {
 			p.sum, p.sumH = s.reciprocals(p.sum, p.sumH)
 			keep(saveWidths, p.sum)
 			keep(saveHeights, p.sumH)
@@ -596,8 +683,10 @@ func (s *spline) inverse() {
 			VSUBPS(p.yc, p.z, p.z)
 			VMINPS(p.h, p.z, p.z)
 			p.xc, p.w, p.sum = s.pick(s.row(s.theta), nil)
-			p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
-		}, func(p *piece) {
+			s.ends(p)
+		})
+		s.lateSlopes(all)
+		s.steps(all, func(p *piece) {
 			p.sum, p.sumH = s.reciprocals(p.sum, p.sumH)
 			VMULPS(p.sumH, p.h, p.h) // height
 			VMULPS(p.sumH, p.z, p.z) // y − y0
@@ -869,5 +958,12 @@ func (m *machine) splines() {
 		s.forward(false)
 		s.backward()
 		s.inverse()
+	}
+	if m.wide {
+		s := spline{machine: m, name: "spline8Late", fixed: 8, late: true}
+		s.forward(true)
+		s.forward(false)
+		s.inverse()
+		m.slopeTable()
 	}
 }
