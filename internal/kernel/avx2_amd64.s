@@ -23,6 +23,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x04
@@ -449,6 +453,37 @@ done:
 	VZEROUPPER
 	RET
 
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none25
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none25:
+	CMPQ 104(AX), $0x00
+	JE   none26
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none26:
+	CMPQ 96(AX), $0x00
+	JE   none27
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none27:
+	CMPQ 112(AX), $0x00
+	JE   none28
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none28:
+	JMP blockDone
+
 // func mulHalfAVX2(task *byte)
 // Requires: AVX, FMA3
 TEXT ·mulHalfAVX2(SB), NOSPLIT, $0-8
@@ -470,6 +505,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x06
@@ -486,7 +525,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready25
+	JZ      ready29
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -496,33 +535,33 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready25:
+ready29:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero26
+	JZ           zero30
 	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
 	ADDQ         $0x04, 104(AX)
-	JMP          add27
+	JMP          add31
 
-zero26:
+zero30:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
-add27:
+add31:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start28
+	JZ     start32
 	VADDPS (R9), Y0, Y0
 	VADDPS 32(R9), Y1, Y1
 
-start28:
+start32:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out30
+	JLE   out34
 
-loop29:
+loop33:
 	VBROADCASTSS (DX), Y2
 	VMOVUPS      (BX), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -531,21 +570,21 @@ loop29:
 	ADDQ         $0x00000080, BX
 	ADDQ         DI, DX
 	DECQ         SI
-	JNZ          loop29
+	JNZ          loop33
 
-out30:
+out34:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated32
+	JZ     gated36
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y0, Y2, Y0
 	VMAXPS Y1, Y2, Y1
 
-gated32:
+gated36:
 	MOVQ   112(AX), DX
 	TESTQ  DX, DX
-	JZ     store31
+	JZ     store35
 	VXORPS Y2, Y2, Y2
 	VCMPPS $0x11, (DX), Y2, Y3
 	VANDPS Y3, Y0, Y0
@@ -553,7 +592,7 @@ gated32:
 	VANDPS Y2, Y1, Y1
 	ADDQ   $0x00000080, 112(AX)
 
-store31:
+store35:
 	VMOVUPS Y0, (R9)
 	VMOVUPS Y1, 32(R9)
 	VXORPS  Y0, Y0, Y0
@@ -574,7 +613,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready33
+	JZ      ready37
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -584,39 +623,39 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready33:
+ready37:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero34
+	JZ           zero38
 	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(R8), Y2
 	VMOVAPS      Y2, Y3
 	ADDQ         $0x08, 104(AX)
-	JMP          add35
+	JMP          add39
 
-zero34:
+zero38:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
-add35:
+add39:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start36
+	JZ     start40
 	VADDPS (R9), Y0, Y0
 	VADDPS 32(R9), Y1, Y1
 	VADDPS 128(R9), Y2, Y2
 	VADDPS 160(R9), Y3, Y3
 
-start36:
+start40:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out38
+	JLE   out42
 
-loop37:
+loop41:
 	VBROADCASTSS (DX), Y4
 	VBROADCASTSS (DX)(R10*1), Y5
 	VMOVUPS      (BX), Y6
@@ -628,23 +667,23 @@ loop37:
 	ADDQ         $0x00000080, BX
 	ADDQ         DI, DX
 	DECQ         SI
-	JNZ          loop37
+	JNZ          loop41
 
-out38:
+out42:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated40
+	JZ     gated44
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y0, Y4, Y0
 	VMAXPS Y1, Y4, Y1
 	VMAXPS Y2, Y4, Y2
 	VMAXPS Y3, Y4, Y3
 
-gated40:
+gated44:
 	MOVQ   112(AX), DX
 	TESTQ  DX, DX
-	JZ     store39
+	JZ     store43
 	VXORPS Y4, Y4, Y4
 	VCMPPS $0x11, (DX), Y4, Y5
 	VANDPS Y5, Y0, Y0
@@ -656,7 +695,7 @@ gated40:
 	VANDPS Y4, Y3, Y3
 	ADDQ   $0x00000100, 112(AX)
 
-store39:
+store43:
 	VMOVUPS Y0, (R9)
 	VMOVUPS Y1, 32(R9)
 	VMOVUPS Y2, 128(R9)
@@ -681,7 +720,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready41
+	JZ      ready45
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -691,10 +730,10 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready41:
+ready45:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero42
+	JZ           zero46
 	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(R8), Y2
@@ -702,9 +741,9 @@ ready41:
 	VBROADCASTSS 8(R8), Y4
 	VMOVAPS      Y4, Y5
 	ADDQ         $0x0c, 104(AX)
-	JMP          add43
+	JMP          add47
 
-zero42:
+zero46:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -712,11 +751,11 @@ zero42:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 
-add43:
+add47:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start44
+	JZ     start48
 	VADDPS (R9), Y0, Y0
 	VADDPS 32(R9), Y1, Y1
 	VADDPS 128(R9), Y2, Y2
@@ -724,12 +763,12 @@ add43:
 	VADDPS 256(R9), Y4, Y4
 	VADDPS 288(R9), Y5, Y5
 
-start44:
+start48:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out46
+	JLE   out50
 
-loop45:
+loop49:
 	VMOVUPS      (BX), Y6
 	VMOVUPS      32(BX), Y7
 	VBROADCASTSS (DX), Y8
@@ -744,13 +783,13 @@ loop45:
 	ADDQ         $0x00000080, BX
 	ADDQ         DI, DX
 	DECQ         SI
-	JNZ          loop45
+	JNZ          loop49
 
-out46:
+out50:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated48
+	JZ     gated52
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y0, Y6, Y0
 	VMAXPS Y1, Y6, Y1
@@ -759,10 +798,10 @@ out46:
 	VMAXPS Y4, Y6, Y4
 	VMAXPS Y5, Y6, Y5
 
-gated48:
+gated52:
 	MOVQ   112(AX), DX
 	TESTQ  DX, DX
-	JZ     store47
+	JZ     store51
 	VXORPS Y6, Y6, Y6
 	VCMPPS $0x11, (DX), Y6, Y7
 	VANDPS Y7, Y0, Y0
@@ -778,7 +817,7 @@ gated48:
 	VANDPS Y6, Y5, Y5
 	ADDQ   $0x00000180, 112(AX)
 
-store47:
+store51:
 	VMOVUPS Y0, (R9)
 	VMOVUPS Y1, 32(R9)
 	VMOVUPS Y2, 128(R9)
@@ -807,7 +846,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready49
+	JZ      ready53
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -817,10 +856,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready49:
+ready53:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero50
+	JZ           zero54
 	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(R8), Y2
@@ -834,9 +873,9 @@ ready49:
 	VBROADCASTSS 20(R8), Y10
 	VMOVAPS      Y10, Y11
 	ADDQ         $0x18, 104(AX)
-	JMP          add51
+	JMP          add55
 
-zero50:
+zero54:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -850,11 +889,11 @@ zero50:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-add51:
+add55:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start52
+	JZ     start56
 	VADDPS (R9), Y0, Y0
 	VADDPS 32(R9), Y1, Y1
 	VADDPS 128(R9), Y2, Y2
@@ -868,14 +907,14 @@ add51:
 	VADDPS 640(R9), Y10, Y10
 	VADDPS 672(R9), Y11, Y11
 
-start52:
+start56:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out54
+	JLE   out58
 
-loop53:
+loop57:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VBROADCASTSS (DX), Y14
@@ -900,13 +939,13 @@ loop53:
 	ADDQ         DI, DX
 	ADDQ         DI, R9
 	DECQ         SI
-	JNZ          loop53
+	JNZ          loop57
 
-out54:
+out58:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated56
+	JZ     gated60
 	VXORPS Y12, Y12, Y12
 	VMAXPS Y0, Y12, Y0
 	VMAXPS Y1, Y12, Y1
@@ -921,10 +960,10 @@ out54:
 	VMAXPS Y10, Y12, Y10
 	VMAXPS Y11, Y12, Y11
 
-gated56:
+gated60:
 	MOVQ   112(AX), DX
 	TESTQ  DX, DX
-	JZ     store55
+	JZ     store59
 	VXORPS Y12, Y12, Y12
 	VCMPPS $0x11, (DX), Y12, Y13
 	VANDPS Y13, Y0, Y0
@@ -952,7 +991,7 @@ gated56:
 	VANDPS Y12, Y11, Y11
 	ADDQ   $0x00000300, 112(AX)
 
-store55:
+store59:
 	VMOVUPS Y0, (R9)
 	VMOVUPS Y1, 32(R9)
 	VMOVUPS Y2, 128(R9)
@@ -997,6 +1036,37 @@ done:
 	VZEROUPPER
 	RET
 
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none61
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none61:
+	CMPQ 104(AX), $0x00
+	JE   none62
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none62:
+	CMPQ 96(AX), $0x00
+	JE   none63
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none63:
+	CMPQ 112(AX), $0x00
+	JE   none64
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none64:
+	JMP blockDone
+
 // func gradFullAVX2(task *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gradFullAVX2(SB), NOSPLIT, $0-8
@@ -1028,14 +1098,14 @@ tile:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out58
+	JLE        out66
 
-loop57:
+loop65:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane59:
+lane67:
 	VBROADCASTSS (R8), Y4
 	VMOVUPS      (R9), Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -1048,25 +1118,25 @@ lane59:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane59
+	JNZ          lane67
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop57
+	JNZ          loop65
 
-out58:
+out66:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add60
+	JNE     add68
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
 	VMOVUPS Y3, 96(DX)
 	ADDQ    BX, DX
-	JMP     stored61
+	JMP     stored69
 
-add60:
+add68:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1077,7 +1147,7 @@ add60:
 	VMOVUPS Y3, 96(DX)
 	ADDQ    BX, DX
 
-stored61:
+stored69:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000080, 88(AX)
 	SUBQ $0x01, CX
@@ -1106,14 +1176,14 @@ rows2:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out63
+	JLE        out71
 
-loop62:
+loop70:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane64:
+lane72:
 	VBROADCASTSS (R8), Y8
 	VBROADCASTSS 128(R8), Y9
 	VMOVUPS      (R9), Y10
@@ -1131,17 +1201,17 @@ lane64:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane64
+	JNZ          lane72
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop62
+	JNZ          loop70
 
-out63:
+out71:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add65
+	JNE     add73
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -1152,9 +1222,9 @@ out63:
 	VMOVUPS Y6, 64(DX)
 	VMOVUPS Y7, 96(DX)
 	ADDQ    BX, DX
-	JMP     stored66
+	JMP     stored74
 
-add65:
+add73:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1174,7 +1244,7 @@ add65:
 	VMOVUPS Y7, 96(DX)
 	ADDQ    BX, DX
 
-stored66:
+stored74:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000100, 88(AX)
 	SUBQ $0x02, CX
@@ -1210,14 +1280,14 @@ rows3:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out68
+	JLE        out76
 
-loop67:
+loop75:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane69:
+lane77:
 	VBROADCASTSS (R8), Y12
 	VBROADCASTSS 128(R8), Y13
 	VBROADCASTSS 256(R8), Y14
@@ -1240,17 +1310,17 @@ lane69:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane69
+	JNZ          lane77
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop67
+	JNZ          loop75
 
-out68:
+out76:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add70
+	JNE     add78
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -1266,9 +1336,9 @@ out68:
 	VMOVUPS Y10, 64(DX)
 	VMOVUPS Y11, 96(DX)
 	ADDQ    BX, DX
-	JMP     stored71
+	JMP     stored79
 
-add70:
+add78:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1297,7 +1367,7 @@ add70:
 	VMOVUPS Y11, 96(DX)
 	ADDQ    BX, DX
 
-stored71:
+stored79:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000180, 88(AX)
 	SUBQ $0x03, CX
@@ -1337,14 +1407,14 @@ tile:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out73
+	JLE        out81
 
-loop72:
+loop80:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane74:
+lane82:
 	VBROADCASTSS (R8), Y2
 	VMOVUPS      (R9), Y3
 	VFMADD231PS  Y2, Y3, Y0
@@ -1353,30 +1423,30 @@ lane74:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane74
+	JNZ          lane82
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop72
+	JNZ          loop80
 
-out73:
+out81:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add75
+	JNE     add83
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
-	JMP     stored76
+	JMP     stored84
 
-add75:
+add83:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
 
-stored76:
+stored84:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000080, 88(AX)
 	SUBQ $0x01, CX
@@ -1399,14 +1469,14 @@ rows2:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out78
+	JLE        out86
 
-loop77:
+loop85:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane79:
+lane87:
 	VBROADCASTSS (R8), Y4
 	VBROADCASTSS 128(R8), Y5
 	VMOVUPS      (R9), Y6
@@ -1418,26 +1488,26 @@ lane79:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane79
+	JNZ          lane87
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop77
+	JNZ          loop85
 
-out78:
+out86:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add80
+	JNE     add88
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
 	VMOVUPS Y2, (DX)
 	VMOVUPS Y3, 32(DX)
 	ADDQ    BX, DX
-	JMP     stored81
+	JMP     stored89
 
-add80:
+add88:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1449,7 +1519,7 @@ add80:
 	VMOVUPS Y3, 32(DX)
 	ADDQ    BX, DX
 
-stored81:
+stored89:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000100, 88(AX)
 	SUBQ $0x02, CX
@@ -1476,14 +1546,14 @@ rows3:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out83
+	JLE        out91
 
-loop82:
+loop90:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane84:
+lane92:
 	VMOVUPS      (R9), Y6
 	VMOVUPS      32(R9), Y7
 	VBROADCASTSS (R8), Y8
@@ -1498,17 +1568,17 @@ lane84:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane84
+	JNZ          lane92
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop82
+	JNZ          loop90
 
-out83:
+out91:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add85
+	JNE     add93
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -1518,9 +1588,9 @@ out83:
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
 	ADDQ    BX, DX
-	JMP     stored86
+	JMP     stored94
 
-add85:
+add93:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1537,7 +1607,7 @@ add85:
 	VMOVUPS Y5, 32(DX)
 	ADDQ    BX, DX
 
-stored86:
+stored94:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000180, 88(AX)
 	SUBQ $0x03, CX
@@ -1576,14 +1646,14 @@ rows6:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out88
+	JLE        out96
 
-loop87:
+loop95:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane89:
+lane97:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R8), Y14
@@ -1607,17 +1677,17 @@ lane89:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane89
+	JNZ          lane97
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop87
+	JNZ          loop95
 
-out88:
+out96:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add90
+	JNE     add98
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -1636,9 +1706,9 @@ out88:
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
 	ADDQ    BX, DX
-	JMP     stored91
+	JMP     stored99
 
-add90:
+add98:
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (DX)
 	VADDPS  32(DX), Y1, Y1
@@ -1670,7 +1740,7 @@ add90:
 	VMOVUPS Y11, 32(DX)
 	ADDQ    BX, DX
 
-stored91:
+stored99:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000300, 88(AX)
 	SUBQ $0x06, CX
@@ -1691,9 +1761,9 @@ TEXT ·transpose16AVX2(SB), NOSPLIT, $0-32
 	LEAQ  (DX), DI
 	MOVQ  $0x00000004, R8
 	TESTQ R8, R8
-	JLE   out93
+	JLE   out101
 
-loop92:
+loop100:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1703,31 +1773,31 @@ loop92:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS (DI), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 128(DI), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 256(DI), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 384(DI), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 512(DI), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 640(DI), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 768(DI), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded94
+	JLE     loaded102
 	VMOVUPS 896(DI), Y7
 
-loaded94:
+loaded102:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1770,17 +1840,17 @@ loaded94:
 	ADDQ       CX, SI
 	ADDQ       $0x20, DI
 	DECQ       R8
-	JNZ        loop92
+	JNZ        loop100
 
-out93:
+out101:
 	SUBQ  $0x08, BX
 	LEAQ  32(AX), AX
 	LEAQ  1024(DX), DX
 	MOVQ  $0x00000004, SI
 	TESTQ SI, SI
-	JLE   out96
+	JLE   out104
 
-loop95:
+loop103:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1790,31 +1860,31 @@ loop95:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	CMPQ    BX, $0x00
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS (DX), Y0
 	CMPQ    BX, $0x01
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 128(DX), Y1
 	CMPQ    BX, $0x02
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 256(DX), Y2
 	CMPQ    BX, $0x03
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 384(DX), Y3
 	CMPQ    BX, $0x04
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 512(DX), Y4
 	CMPQ    BX, $0x05
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 640(DX), Y5
 	CMPQ    BX, $0x06
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 768(DX), Y6
 	CMPQ    BX, $0x07
-	JLE     loaded97
+	JLE     loaded105
 	VMOVUPS 896(DX), Y7
 
-loaded97:
+loaded105:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -1857,9 +1927,9 @@ loaded97:
 	ADDQ       CX, AX
 	ADDQ       $0x20, DX
 	DECQ       SI
-	JNZ        loop95
+	JNZ        loop103
 
-out96:
+out104:
 	SUBQ $0x08, BX
 	VZEROUPPER
 	RET
@@ -1873,9 +1943,9 @@ TEXT ·rowSumAVX2(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out99
+	JLE   out107
 
-loop98:
+loop106:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1887,9 +1957,9 @@ loop98:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out101
+	JLE    out109
 
-loop100:
+loop108:
 	VADDPS (DI), Y0, Y0
 	VADDPS 32(DI), Y0, Y0
 	VADDPS 64(DI), Y0, Y0
@@ -1924,9 +1994,9 @@ loop100:
 	VADDPS 992(DI), Y7, Y7
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop100
+	JNZ    loop108
 
-out101:
+out109:
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VADDPS     Y8, Y0, Y8
@@ -1953,9 +2023,9 @@ out101:
 	ADDQ       $0x00000400, CX
 	ADDQ       $0x20, AX
 	DECQ       BX
-	JNZ        loop98
+	JNZ        loop106
 
-out99:
+out107:
 	VZEROUPPER
 	RET
 
@@ -1966,9 +2036,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest103
+	JL   rest111
 
-whole102:
+whole110:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y0, Y1
 	VBROADCASTSS c42b20000AVX2<>+0(SB), Y2
@@ -2025,11 +2095,11 @@ whole102:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole102
+	JGE          whole110
 
-rest103:
+rest111:
 	TESTQ        DX, DX
-	JLE          end105
+	JLE          end113
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2068,9 +2138,9 @@ rest103:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest103
+	JMP          rest111
 
-end105:
+end113:
 	VZEROUPPER
 	RET
 
@@ -2229,9 +2299,9 @@ TEXT ·logAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest107
+	JL   rest115
 
-whole106:
+whole114:
 	VMOVUPS      (CX), Y0
 	VCMPPS       $0x03, Y0, Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -2304,11 +2374,11 @@ whole106:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole106
+	JGE          whole114
 
-rest107:
+rest115:
 	TESTQ        DX, DX
-	JLE          end109
+	JLE          end117
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2355,9 +2425,9 @@ rest107:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest107
+	JMP          rest115
 
-end109:
+end117:
 	VZEROUPPER
 	RET
 
@@ -2508,9 +2578,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest111
+	JL   rest119
 
-whole110:
+whole118:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS c40fcf84fAVX2<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -2555,11 +2625,11 @@ whole110:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole110
+	JGE          whole118
 
-rest111:
+rest119:
 	TESTQ        DX, DX
-	JLE          end113
+	JLE          end121
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2592,9 +2662,9 @@ rest111:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest111
+	JMP          rest119
 
-end113:
+end121:
 	VZEROUPPER
 	RET
 
@@ -2735,9 +2805,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest115
+	JL   rest123
 
-whole114:
+whole122:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y1, Y1, Y1
 	VSUBPS       Y0, Y1, Y1
@@ -2804,11 +2874,11 @@ whole114:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole114
+	JGE          whole122
 
-rest115:
+rest123:
 	TESTQ        DX, DX
-	JLE          end117
+	JLE          end125
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -2852,9 +2922,9 @@ rest115:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest115
+	JMP          rest123
 
-end117:
+end125:
 	VZEROUPPER
 	RET
 
@@ -2865,9 +2935,9 @@ TEXT ·softplusAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest119
+	JL   rest127
 
-whole118:
+whole126:
 	VMOVUPS      (CX), Y0
 	VXORPS       Y2, Y2, Y2
 	VMAXPS       Y0, Y2, Y1
@@ -2996,11 +3066,11 @@ whole118:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole118
+	JGE          whole126
 
-rest119:
+rest127:
 	TESTQ        DX, DX
-	JLE          end121
+	JLE          end129
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -3075,9 +3145,9 @@ rest119:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest119
+	JMP          rest127
 
-end121:
+end129:
 	VZEROUPPER
 	RET
 
@@ -3088,9 +3158,9 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest123
+	JL   rest131
 
-whole122:
+whole130:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -3159,11 +3229,11 @@ whole122:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole122
+	JGE          whole130
 
-rest123:
+rest131:
 	TESTQ        DX, DX
-	JLE          end125
+	JLE          end133
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -3208,9 +3278,9 @@ rest123:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest123
+	JMP          rest131
 
-end125:
+end133:
 	VZEROUPPER
 	RET
 
@@ -3231,9 +3301,9 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x10
-	JL   rest127
+	JL   rest135
 
-whole126:
+whole134:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -3310,11 +3380,11 @@ whole126:
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
 	CMPQ         DX, $0x10
-	JGE          whole126
+	JGE          whole134
 
-rest127:
+rest135:
 	TESTQ        DX, DX
-	JLE          end129
+	JLE          end137
 	MOVQ         DX, BX
 	MOVQ         $0x00000008, SI
 	CMPQ         BX, SI
@@ -3363,9 +3433,9 @@ rest127:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         BX, DX
-	JMP          rest127
+	JMP          rest135
 
-end129:
+end137:
 	VZEROUPPER
 	RET
 
@@ -3407,9 +3477,9 @@ TEXT ·tanhGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest131
+	JL   rest139
 
-whole130:
+whole138:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
@@ -3421,11 +3491,11 @@ whole130:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole130
+	JGE          whole138
 
-rest131:
+rest139:
 	TESTQ        BX, BX
-	JLE          end133
+	JLE          end141
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3445,9 +3515,9 @@ rest131:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest131
+	JMP          rest139
 
-end133:
+end141:
 	VZEROUPPER
 	RET
 
@@ -3459,9 +3529,9 @@ TEXT ·siluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest135
+	JL   rest143
 
-whole134:
+whole142:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc2c80000AVX2<>+0(SB), Y2
@@ -3507,11 +3577,11 @@ whole134:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole134
+	JGE          whole142
 
-rest135:
+rest143:
 	TESTQ        BX, BX
-	JLE          end137
+	JLE          end145
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3565,9 +3635,9 @@ rest135:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest135
+	JMP          rest143
 
-end137:
+end145:
 	VZEROUPPER
 	RET
 
@@ -3579,9 +3649,9 @@ TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x08
-	JL   rest139
+	JL   rest147
 
-whole138:
+whole146:
 	VMOVUPS      (CX), Y0
 	VMOVUPS      (DX), Y1
 	VBROADCASTSS cc1f00000AVX2<>+0(SB), Y2
@@ -3636,11 +3706,11 @@ whole138:
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
 	CMPQ         BX, $0x08
-	JGE          whole138
+	JGE          whole146
 
-rest139:
+rest147:
 	TESTQ        BX, BX
-	JLE          end141
+	JLE          end149
 	MOVQ         BX, SI
 	MOVQ         $0x00000008, DI
 	CMPQ         SI, DI
@@ -3703,9 +3773,9 @@ rest139:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         SI, BX
-	JMP          rest139
+	JMP          rest147
 
-end141:
+end149:
 	VZEROUPPER
 	RET
 
@@ -3738,9 +3808,9 @@ TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Y0
 	CMPQ         DX, $0x10
-	JL           rest143
+	JL           rest151
 
-whole142:
+whole150:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
@@ -3751,11 +3821,11 @@ whole142:
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
 	CMPQ        DX, $0x10
-	JGE         whole142
+	JGE         whole150
 
-rest143:
+rest151:
 	TESTQ       DX, DX
-	JLE         end145
+	JLE         end153
 	MOVQ        DX, BX
 	MOVQ        $0x00000008, SI
 	CMPQ        BX, SI
@@ -3772,9 +3842,9 @@ rest143:
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	SUBQ        BX, DX
-	JMP         rest143
+	JMP         rest151
 
-end145:
+end153:
 	VZEROUPPER
 	RET
 
@@ -3787,9 +3857,9 @@ TEXT ·mulAddAVX2(SB), NOSPLIT, $0-40
 	MOVQ b+24(FP), BX
 	MOVQ n+32(FP), SI
 	CMPQ SI, $0x10
-	JL   rest147
+	JL   rest155
 
-whole146:
+whole154:
 	VMOVUPS     (CX), Y0
 	VMOVUPS     (DX), Y1
 	VFMADD231PS (BX), Y1, Y0
@@ -3804,11 +3874,11 @@ whole146:
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, SI
 	CMPQ        SI, $0x10
-	JGE         whole146
+	JGE         whole154
 
-rest147:
+rest155:
 	TESTQ       SI, SI
-	JLE         end149
+	JLE         end157
 	MOVQ        SI, DI
 	MOVQ        $0x00000008, R8
 	CMPQ        DI, R8
@@ -3828,9 +3898,9 @@ rest147:
 	ADDQ        $0x20, DX
 	ADDQ        $0x20, BX
 	SUBQ        DI, SI
-	JMP         rest147
+	JMP         rest155
 
-end149:
+end157:
 	VZEROUPPER
 	RET
 
@@ -3848,9 +3918,9 @@ TEXT ·affineForwardAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out151
+	JLE     out159
 
-loop150:
+loop158:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -3964,9 +4034,9 @@ loop150:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop150
+	JNZ          loop158
 
-out151:
+out159:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4017,9 +4087,9 @@ TEXT ·affineEvaluateAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out153
+	JLE     out161
 
-loop152:
+loop160:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -4120,9 +4190,9 @@ loop152:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, CX
 	DECQ         AX
-	JNZ          loop152
+	JNZ          loop160
 
-out153:
+out161:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4141,9 +4211,9 @@ TEXT ·affineBackwardAVX2(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out155
+	JLE   out163
 
-loop154:
+loop162:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     (SI), Y2
 	VMULPS      (R8), Y0, Y1
@@ -4182,9 +4252,9 @@ loop154:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop154
+	JNZ         loop162
 
-out155:
+out163:
 	VZEROUPPER
 	RET
 
@@ -4201,9 +4271,9 @@ TEXT ·affineInverseAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 64(DX), Y2
 	VMOVUPS 96(DX), Y3
 	TESTQ   AX, AX
-	JLE     out157
+	JLE     out165
 
-loop156:
+loop164:
 	VMOVUPS      128(SI), Y4
 	VANDPS       c7fffffffAVX2<>+0(SB), Y4, Y5
 	VMULPS       c3e143d3bAVX2<>+0(SB), Y5, Y5
@@ -4316,9 +4386,9 @@ loop156:
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000080, BX
 	DECQ         AX
-	JNZ          loop156
+	JNZ          loop164
 
-out157:
+out165:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -4340,35 +4410,35 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-72
 	MOVQ constants+64(FP), R10
 	XORQ R11, R11
 	CMPQ AX, $0x08
-	JL   rest159
+	JL   rest167
 
-whole158:
+whole166:
 	VBROADCASTSS 28(R10), Y0
 	VBROADCASTSS 24(R10), Y1
 	TESTQ        DI, DI
-	JZ           unmasked162
+	JZ           unmasked170
 	VMOVUPS      (DI)(R11*1), Y2
 	VPTEST       Y2, Y2
-	JZ           frozen163
+	JZ           frozen171
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
 
-unmasked162:
+unmasked170:
 	VXORPS Y2, Y2, Y2
 	MOVQ   R8, R12
 	MOVQ   R9, R13
 	TESTQ  R13, R13
-	JLE    out165
+	JLE    out173
 
-loop164:
+loop172:
 	MOVQ       (R12), R14
 	PREFETCHT0 1024(R14)(R11*1)
 	VADDPS     (R14)(R11*1), Y2, Y2
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop164
+	JNZ        loop172
 
-out165:
+out173:
 	VMULPS       Y0, Y2, Y2
 	PREFETCHT0   1024(CX)(R11*1)
 	PREFETCHT0   1024(DX)(R11*1)
@@ -4400,7 +4470,7 @@ out165:
 	VFNMADD231PS Y1, Y0, Y2
 	VMOVUPS      Y2, (CX)(R11*1)
 	TESTQ        SI, SI
-	JZ           frozen163
+	JZ           frozen171
 	VMOVUPS      (SI)(R11*1), Y0
 	VSUBPS       Y2, Y0, Y0
 	VBROADCASTSS 40(R10), Y1
@@ -4408,15 +4478,15 @@ out165:
 	VADDPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (SI)(R11*1)
 
-frozen163:
+frozen171:
 	ADDQ $0x20, R11
 	SUBQ $0x08, AX
 	CMPQ AX, $0x08
-	JGE  whole158
+	JGE  whole166
 
-rest159:
+rest167:
 	TESTQ        AX, AX
-	JLE          end161
+	JLE          end169
 	MOVQ         AX, R12
 	MOVQ         $0x00000008, R13
 	CMPQ         R12, R13
@@ -4429,30 +4499,30 @@ rest159:
 	VBROADCASTSS 28(R10), Y1
 	VBROADCASTSS 24(R10), Y2
 	TESTQ        DI, DI
-	JZ           unmasked166
+	JZ           unmasked174
 	VMASKMOVPS   (DI)(R11*1), Y0, Y3
 	VPTEST       Y3, Y3
-	JZ           frozen167
+	JZ           frozen175
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y3, Y2, Y2
 
-unmasked166:
+unmasked174:
 	VXORPS Y3, Y3, Y3
 	MOVQ   R8, R13
 	MOVQ   R9, R14
 	TESTQ  R14, R14
-	JLE    out169
+	JLE    out177
 
-loop168:
+loop176:
 	MOVQ       (R13), R15
 	PREFETCHT0 1024(R15)(R11*1)
 	VMASKMOVPS (R15)(R11*1), Y0, Y4
 	VADDPS     Y4, Y3, Y3
 	ADDQ       $0x18, R13
 	DECQ       R14
-	JNZ        loop168
+	JNZ        loop176
 
-out169:
+out177:
 	VMULPS       Y1, Y3, Y3
 	PREFETCHT0   1024(CX)(R11*1)
 	PREFETCHT0   1024(DX)(R11*1)
@@ -4484,7 +4554,7 @@ out169:
 	VFNMADD231PS Y2, Y1, Y3
 	VMASKMOVPS   Y3, Y0, (CX)(R11*1)
 	TESTQ        SI, SI
-	JZ           frozen167
+	JZ           frozen175
 	VMASKMOVPS   (SI)(R11*1), Y0, Y1
 	VSUBPS       Y3, Y1, Y1
 	VBROADCASTSS 40(R10), Y2
@@ -4492,12 +4562,12 @@ out169:
 	VADDPS       Y3, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (SI)(R11*1)
 
-frozen167:
+frozen175:
 	ADDQ $0x20, R11
 	SUBQ R12, AX
-	JMP  rest159
+	JMP  rest167
 
-end161:
+end169:
 	VZEROUPPER
 	RET
 
@@ -4513,33 +4583,33 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-40
 	VXORPS Y1, Y1, Y1
 	XORQ   DI, DI
 	CMPQ   CX, $0x08
-	JL     rest171
+	JL     rest179
 
-whole170:
+whole178:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y2
 	TESTQ        DX, DX
-	JZ           unmasked174
+	JZ           unmasked182
 	VMOVUPS      (DX)(DI*1), Y2
 	VPTEST       Y2, Y2
-	JZ           frozen175
+	JZ           frozen183
 	VMOVAPS      Y2, Y2
 
-unmasked174:
+unmasked182:
 	VXORPS Y3, Y3, Y3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out177
+	JLE    out185
 
-loop176:
+loop184:
 	MOVQ       (R8), R10
 	PREFETCHT0 1024(R10)(DI*1)
 	VADDPS     (R10)(DI*1), Y3, Y3
 	ADDQ       $0x18, R8
 	DECQ       R9
-	JNZ        loop176
+	JNZ        loop184
 
-out177:
+out185:
 	VMULPS       Y2, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X2
 	VCVTPS2PD    X3, Y3
@@ -4547,15 +4617,15 @@ out177:
 	VFMADD231PD  Y3, Y3, Y0
 	VFMADD231PD  Y2, Y2, Y1
 
-frozen175:
+frozen183:
 	ADDQ $0x20, DI
 	SUBQ $0x08, CX
 	CMPQ CX, $0x08
-	JGE  whole170
+	JGE  whole178
 
-rest171:
+rest179:
 	TESTQ        CX, CX
-	JLE          end173
+	JLE          end181
 	MOVQ         CX, R8
 	MOVQ         $0x00000008, R9
 	CMPQ         R8, R9
@@ -4567,29 +4637,29 @@ rest171:
 	VMOVUPS      (R9), Y2
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	TESTQ        DX, DX
-	JZ           unmasked178
+	JZ           unmasked186
 	VMASKMOVPS   (DX)(DI*1), Y2, Y3
 	VPTEST       Y3, Y3
-	JZ           frozen179
+	JZ           frozen187
 	VMOVAPS      Y3, Y3
 
-unmasked178:
+unmasked186:
 	VXORPS Y4, Y4, Y4
 	MOVQ   BX, R9
 	MOVQ   SI, R10
 	TESTQ  R10, R10
-	JLE    out181
+	JLE    out189
 
-loop180:
+loop188:
 	MOVQ       (R9), R11
 	PREFETCHT0 1024(R11)(DI*1)
 	VMASKMOVPS (R11)(DI*1), Y2, Y5
 	VADDPS     Y5, Y4, Y4
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop180
+	JNZ        loop188
 
-out181:
+out189:
 	VMULPS       Y3, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X2
 	VCVTPS2PD    X4, Y3
@@ -4597,12 +4667,12 @@ out181:
 	VFMADD231PD  Y3, Y3, Y0
 	VFMADD231PD  Y2, Y2, Y1
 
-frozen179:
+frozen187:
 	ADDQ $0x20, DI
 	SUBQ R8, CX
-	JMP  rest171
+	JMP  rest179
 
-end173:
+end181:
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (AX)
 	VZEROUPPER
@@ -4619,7 +4689,7 @@ TEXT ·spline8ForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none182
+	JLE  none190
 
 feature:
 	MOVQ $0x00000004, R9
@@ -5303,7 +5373,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none182:
+none190:
 	VZEROUPPER
 	RET
 
@@ -5457,7 +5527,7 @@ TEXT ·spline8EvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none183
+	JLE  none191
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6020,7 +6090,7 @@ vector:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep184
+	JE           saveStep192
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -6059,7 +6129,7 @@ vector:
 	VADDPS       (DI), Y3, Y3
 	VMOVUPS      Y3, (DI)
 
-saveStep184:
+saveStep192:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -6071,7 +6141,7 @@ saveStep184:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none183:
+none191:
 	VZEROUPPER
 	RET
 
@@ -6086,7 +6156,7 @@ TEXT ·spline8BackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none185
+	JLE  none193
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6384,7 +6454,7 @@ vector:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none185:
+none193:
 	VZEROUPPER
 	RET
 
@@ -6418,7 +6488,7 @@ TEXT ·spline8InverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), SI
 	MOVQ ladj+56(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none186
+	JLE  none194
 
 feature:
 	MOVQ $0x00000004, R8
@@ -6981,7 +7051,7 @@ vector:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (BX)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep187
+	JE           saveStep195
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -7037,7 +7107,7 @@ vector:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (DI)
 
-saveStep187:
+saveStep195:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -7049,7 +7119,7 @@ saveStep187:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none186:
+none194:
 	VZEROUPPER
 	RET
 
@@ -7065,7 +7135,7 @@ TEXT ·splineForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none188
+	JLE  none196
 
 feature:
 	MOVQ $0x00000004, R10
@@ -7083,9 +7153,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out190
+	JLE          out198
 
-loop189:
+loop197:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7116,9 +7186,9 @@ loop189:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop189
+	JNZ          loop197
 
-out190:
+out198:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7138,9 +7208,9 @@ out190:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out192
+	JLE          out200
 
-loop191:
+loop199:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7151,9 +7221,9 @@ loop191:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop191
+	JNZ       loop199
 
-out192:
+out200:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -7181,9 +7251,9 @@ out192:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out194
+	JLE          out202
 
-loop193:
+loop201:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -7215,9 +7285,9 @@ loop193:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop193
+	JNZ          loop201
 
-out194:
+out202:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -7233,9 +7303,9 @@ out194:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out196
+	JLE          out204
 
-loop195:
+loop203:
 	VMOVUPS   (R12), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7245,9 +7315,9 @@ loop195:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop195
+	JNZ       loop203
 
-out196:
+out204:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7388,7 +7458,7 @@ out196:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none188:
+none196:
 	VZEROUPPER
 	RET
 
@@ -7403,7 +7473,7 @@ TEXT ·splineEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none197
+	JLE  none205
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7416,9 +7486,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out199
+	JLE          out207
 
-loop198:
+loop206:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7445,9 +7515,9 @@ loop198:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop198
+	JNZ          loop206
 
-out199:
+out207:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -7467,9 +7537,9 @@ out199:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out201
+	JLE          out209
 
-loop200:
+loop208:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -7480,9 +7550,9 @@ loop200:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop200
+	JNZ       loop208
 
-out201:
+out209:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -7500,9 +7570,9 @@ out201:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out203
+	JLE          out211
 
-loop202:
+loop210:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -7530,9 +7600,9 @@ loop202:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop202
+	JNZ          loop210
 
-out203:
+out211:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -7544,9 +7614,9 @@ out203:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out205
+	JLE          out213
 
-loop204:
+loop212:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -7556,9 +7626,9 @@ loop204:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop204
+	JNZ       loop212
 
-out205:
+out213:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -7638,7 +7708,7 @@ out205:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep206
+	JE           saveStep214
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -7677,7 +7747,7 @@ out205:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep206:
+saveStep214:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -7689,7 +7759,7 @@ saveStep206:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none197:
+none205:
 	VZEROUPPER
 	RET
 
@@ -7705,7 +7775,7 @@ TEXT ·splineBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none207
+	JLE  none215
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7772,9 +7842,9 @@ vector:
 	MOVQ         DX, R12
 	SUBQ         $0x01, R12
 	TESTQ        R12, R12
-	JLE          out209
+	JLE          out217
 
-loop208:
+loop216:
 	VCMPPS    $0x00, Y3, Y0, Y6
 	VANDPS    Y6, Y11, Y6
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y9
@@ -7784,9 +7854,9 @@ loop208:
 	VADDPS    c3f800000AVX2<>+0(SB), Y3, Y3
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop208
+	JNZ       loop216
 
-out209:
+out217:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -7864,9 +7934,9 @@ out209:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out211
+	JLE          out219
 
-loop210:
+loop218:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -7879,9 +7949,9 @@ loop210:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop210
+	JNZ       loop218
 
-out211:
+out219:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -7907,9 +7977,9 @@ out211:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out213
+	JLE          out221
 
-loop212:
+loop220:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -7922,9 +7992,9 @@ loop212:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop212
+	JNZ       loop220
 
-out213:
+out221:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -7938,7 +8008,7 @@ out213:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none207:
+none215:
 	VZEROUPPER
 	RET
 
@@ -7953,7 +8023,7 @@ TEXT ·splineInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none214
+	JLE  none222
 
 feature:
 	MOVQ $0x00000004, R9
@@ -7969,9 +8039,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out216
+	JLE          out224
 
-loop215:
+loop223:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -7998,9 +8068,9 @@ loop215:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop215
+	JNZ          loop223
 
-out216:
+out224:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8020,9 +8090,9 @@ out216:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out218
+	JLE          out226
 
-loop217:
+loop225:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8033,9 +8103,9 @@ loop217:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop217
+	JNZ       loop225
 
-out218:
+out226:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -8045,9 +8115,9 @@ out218:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out220
+	JLE          out228
 
-loop219:
+loop227:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -8075,9 +8145,9 @@ loop219:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop219
+	JNZ          loop227
 
-out220:
+out228:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -8089,9 +8159,9 @@ out220:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out222
+	JLE          out230
 
-loop221:
+loop229:
 	VMOVUPS   (R10), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y8, Y8
@@ -8101,9 +8171,9 @@ loop221:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R10
 	DECQ      R11
-	JNZ       loop221
+	JNZ       loop229
 
-out222:
+out230:
 	VXORPS       Y9, Y9, Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8188,7 +8258,7 @@ out222:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep223
+	JE           saveStep231
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -8244,7 +8314,7 @@ out222:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep223:
+saveStep231:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8256,7 +8326,7 @@ saveStep223:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none214:
+none222:
 	VZEROUPPER
 	RET
 
@@ -8272,7 +8342,7 @@ TEXT ·splineCircularForwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none224
+	JLE  none232
 
 feature:
 	MOVQ $0x00000004, R10
@@ -8290,9 +8360,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out226
+	JLE          out234
 
-loop225:
+loop233:
 	VMOVUPS      (R12), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8323,9 +8393,9 @@ loop225:
 	ADDQ         $0x20, R13
 	ADDQ         $0x00000080, R14
 	DECQ         R15
-	JNZ          loop225
+	JNZ          loop233
 
-out226:
+out234:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8345,9 +8415,9 @@ out226:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out228
+	JLE          out236
 
-loop227:
+loop235:
 	VMOVUPS   (R12), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8358,9 +8428,9 @@ loop227:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R12
 	DECQ      R13
-	JNZ       loop227
+	JNZ       loop235
 
-out228:
+out236:
 	VMOVUPS      Y2, 1280(R11)
 	VMOVUPS      Y3, 768(R11)
 	VMOVUPS      Y4, 896(R11)
@@ -8388,9 +8458,9 @@ out228:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y5
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out230
+	JLE          out238
 
-loop229:
+loop237:
 	VMOVUPS      (R12), Y6
 	VANDPS       c7fffffffAVX2<>+0(SB), Y6, Y7
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y9
@@ -8422,9 +8492,9 @@ loop229:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	DECQ         R14
-	JNZ          loop229
+	JNZ          loop237
 
-out230:
+out238:
 	VMOVUPS      Y1, 1024(R11)
 	VMOVUPS      Y3, 1152(R11)
 	VMOVUPS      512(R11), Y5
@@ -8439,9 +8509,9 @@ out230:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out232
+	JLE          out240
 
-loop231:
+loop239:
 	VMOVUPS   (R13), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8451,9 +8521,9 @@ loop231:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R13
 	DECQ      R14
-	JNZ       loop231
+	JNZ       loop239
 
-out232:
+out240:
 	VMOVUPS      (R12), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8594,7 +8664,7 @@ out232:
 	DECQ         n+8(FP)
 	JNZ          feature
 
-none224:
+none232:
 	VZEROUPPER
 	RET
 
@@ -8609,7 +8679,7 @@ TEXT ·splineCircularEvaluateAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none233
+	JLE  none241
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8622,9 +8692,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out235
+	JLE          out243
 
-loop234:
+loop242:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -8651,9 +8721,9 @@ loop234:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop234
+	JNZ          loop242
 
-out235:
+out243:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -8673,9 +8743,9 @@ out235:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out237
+	JLE          out245
 
-loop236:
+loop244:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -8686,9 +8756,9 @@ loop236:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop236
+	JNZ       loop244
 
-out237:
+out245:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y5
 	VDIVPS       Y4, Y5, Y5
 	VSUBPS       Y3, Y0, Y0
@@ -8706,9 +8776,9 @@ out237:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out239
+	JLE          out247
 
-loop238:
+loop246:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -8736,9 +8806,9 @@ loop238:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop238
+	JNZ          loop246
 
-out239:
+out247:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -8749,9 +8819,9 @@ out239:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out241
+	JLE          out249
 
-loop240:
+loop248:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -8761,9 +8831,9 @@ loop240:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop240
+	JNZ       loop248
 
-out241:
+out249:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -8843,7 +8913,7 @@ out241:
 	VBLENDVPS    Y0, Y1, Y6, Y6
 	VMOVUPS      Y6, (DI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep242
+	JE           saveStep250
 	VMULPS       Y5, Y10, Y10
 	VMULPS       Y10, Y10, Y10
 	VMULPS       Y10, Y2, Y2
@@ -8882,7 +8952,7 @@ out241:
 	VADDPS       (R8), Y3, Y3
 	VMOVUPS      Y3, (R8)
 
-saveStep242:
+saveStep250:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -8894,7 +8964,7 @@ saveStep242:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none233:
+none241:
 	VZEROUPPER
 	RET
 
@@ -8910,7 +8980,7 @@ TEXT ·splineCircularBackwardAVX2(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none243
+	JLE  none251
 
 feature:
 	MOVQ $0x00000004, R9
@@ -8979,9 +9049,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out245
+	JLE          out253
 
-loop244:
+loop252:
 	VCMPPS  $0x00, Y6, Y0, Y9
 	VANDPS  Y9, Y10, Y9
 	VCMPPS  $0x00, Y6, Y3, Y12
@@ -8991,9 +9061,9 @@ loop244:
 	VADDPS  c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ    $0x00000080, R11
 	DECQ    R12
-	JNZ     loop244
+	JNZ     loop252
 
-out245:
+out253:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      128(R10), Y3
 	VMOVUPS      256(R10), Y6
@@ -9071,9 +9141,9 @@ out245:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y6
 	MOVQ         DX, R13
 	TESTQ        R13, R13
-	JLE          out247
+	JLE          out255
 
-loop246:
+loop254:
 	VMOVAPS   Y5, Y7
 	VCMPPS    $0x1d, Y6, Y1, Y8
 	VBLENDVPS Y8, Y3, Y7, Y7
@@ -9086,9 +9156,9 @@ loop246:
 	ADDQ      $0x00000080, R11
 	ADDQ      $0x00000080, R12
 	DECQ      R13
-	JNZ       loop246
+	JNZ       loop254
 
-out247:
+out255:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -9114,9 +9184,9 @@ out247:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y4
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out249
+	JLE          out257
 
-loop248:
+loop256:
 	VMOVAPS   Y3, Y5
 	VCMPPS    $0x1d, Y4, Y1, Y6
 	VBLENDVPS Y6, Y2, Y5, Y5
@@ -9129,9 +9199,9 @@ loop248:
 	ADDQ      $0x00000080, R10
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop248
+	JNZ       loop256
 
-out249:
+out257:
 	ADDQ $0x20, CX
 	ADDQ $0x20, BX
 	ADDQ $0x20, SI
@@ -9145,7 +9215,7 @@ out249:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none243:
+none251:
 	VZEROUPPER
 	RET
 
@@ -9160,7 +9230,7 @@ TEXT ·splineCircularInverseAVX2(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none250
+	JLE  none258
 
 feature:
 	MOVQ $0x00000004, R9
@@ -9176,9 +9246,9 @@ vector:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out252
+	JLE          out260
 
-loop251:
+loop259:
 	VMOVUPS      (R10), Y3
 	VANDPS       c7fffffffAVX2<>+0(SB), Y3, Y4
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y6
@@ -9205,9 +9275,9 @@ loop251:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x20, R11
 	DECQ         R12
-	JNZ          loop251
+	JNZ          loop259
 
-out252:
+out260:
 	VBROADCASTSS (AX), Y2
 	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS 4(AX), Y2
@@ -9227,9 +9297,9 @@ out252:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out254
+	JLE          out262
 
-loop253:
+loop261:
 	VMOVUPS   (R10), Y7
 	VCMPPS    $0x1e, Y5, Y0, Y8
 	VBLENDVPS Y8, Y5, Y3, Y3
@@ -9240,9 +9310,9 @@ loop253:
 	VADDPS    c3f800000AVX2<>+0(SB), Y6, Y6
 	ADDQ      $0x20, R10
 	DECQ      R11
-	JNZ       loop253
+	JNZ       loop261
 
-out254:
+out262:
 	VSUBPS       Y3, Y0, Y0
 	VMINPS       Y4, Y0, Y0
 	VXORPS       Y3, Y3, Y3
@@ -9252,9 +9322,9 @@ out254:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out256
+	JLE          out264
 
-loop255:
+loop263:
 	VMOVUPS      (R10), Y8
 	VANDPS       c7fffffffAVX2<>+0(SB), Y8, Y9
 	VBROADCASTSS c40000000AVX2<>+0(SB), Y11
@@ -9282,9 +9352,9 @@ loop255:
 	VADDPS       c3f800000AVX2<>+0(SB), Y7, Y7
 	ADDQ         $0x00000080, R10
 	DECQ         R11
-	JNZ          loop255
+	JNZ          loop263
 
-out256:
+out264:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -9295,9 +9365,9 @@ out256:
 	VBROADCASTSS c00000000AVX2<>+0(SB), Y9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out258
+	JLE          out266
 
-loop257:
+loop265:
 	VMOVUPS   (R11), Y10
 	VCMPPS    $0x1d, Y9, Y2, Y11
 	VBLENDVPS Y11, Y10, Y7, Y7
@@ -9307,9 +9377,9 @@ loop257:
 	VADDPS    c3f800000AVX2<>+0(SB), Y9, Y9
 	ADDQ      $0x00000080, R11
 	DECQ      R12
-	JNZ       loop257
+	JNZ       loop265
 
-out258:
+out266:
 	VMOVUPS      (R10), Y9
 	VBROADCASTSS 16(AX), Y10
 	VCMPPS       $0x1d, Y10, Y2, Y2
@@ -9394,7 +9464,7 @@ out258:
 	VBLENDVPS    Y5, Y3, Y4, Y4
 	VMOVUPS      Y4, (SI)
 	CMPQ         saveStep+40(FP), $0x00
-	JE           saveStep259
+	JE           saveStep267
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y3
 	VSUBPS       Y0, Y3, Y5
 	VMULPS       Y5, Y0, Y4
@@ -9450,7 +9520,7 @@ out258:
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)
 
-saveStep259:
+saveStep267:
 	ADDQ $0x20, CX
 	ADDQ $0x20, SI
 	ADDQ $0x20, DI
@@ -9462,7 +9532,7 @@ saveStep259:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none250:
+none258:
 	VZEROUPPER
 	RET
 
@@ -9488,18 +9558,18 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out261
+	JLE    out269
 
-loop260:
+loop268:
 	VADDPS (R10), Y0, Y0
 	VADDPS 32(R10), Y1, Y1
 	VADDPS 64(R10), Y2, Y2
 	VADDPS 96(R10), Y3, Y3
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop260
+	JNZ    loop268
 
-out261:
+out269:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y0, Y0
 	VBROADCASTSS (R9), Y8
@@ -9515,9 +9585,9 @@ out261:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out263
+	JLE          out271
 
-loop262:
+loop270:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VFMADD231PS Y8, Y8, Y4
@@ -9532,9 +9602,9 @@ loop262:
 	VFMADD231PS Y8, Y8, Y7
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop262
+	JNZ         loop270
 
-out263:
+out271:
 	VBROADCASTSS (R9), Y8
 	VMULPS       Y8, Y4, Y4
 	VBROADCASTSS 4(R9), Y8
@@ -9568,14 +9638,14 @@ out263:
 	VDIVPS       Y7, Y8, Y7
 	VMOVUPS      Y7, 96(BX)
 	TESTQ        DI, DI
-	JZ           plain264
+	JZ           plain272
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out267
+	JLE          out275
 
-loop266:
+loop274:
 	VMOVUPS     (DX), Y8
 	VSUBPS      Y0, Y8, Y8
 	VMULPS      Y4, Y8, Y8
@@ -9605,18 +9675,18 @@ loop266:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop266
+	JNZ         loop274
 
-out267:
-	JMP out265
+out275:
+	JMP out273
 
-plain264:
+plain272:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out269
+	JLE   out277
 
-loop268:
+loop276:
 	VMOVUPS (DX), Y8
 	VSUBPS  Y0, Y8, Y8
 	VMULPS  Y4, Y8, Y8
@@ -9636,10 +9706,10 @@ loop268:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop268
+	JNZ     loop276
 
-out269:
-out265:
+out277:
+out273:
 	VZEROUPPER
 	RET
 
@@ -9663,13 +9733,13 @@ vector:
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	TESTQ   DX, DX
-	JZ      noGradient272
+	JZ      noGradient280
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out274
+	JLE     out282
 
-loop273:
+loop281:
 	VMOVUPS (SI)(R12*1), Y4
 	VMOVUPS (DI)(R12*1), Y5
 	VSUBPS  Y0, Y5, Y5
@@ -9679,18 +9749,18 @@ loop273:
 	VMOVUPS Y5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop273
+	JNZ     loop281
 
-out274:
-noGradient272:
+out282:
+noGradient280:
 	TESTQ R10, R10
-	JZ    plain270
+	JZ    plain278
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out276
+	JLE   out284
 
-loop275:
+loop283:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -9700,9 +9770,9 @@ loop275:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop275
+	JNZ         loop283
 
-out276:
+out284:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -9710,9 +9780,9 @@ out276:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out278
+	JLE          out286
 
-loop277:
+loop285:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -9724,18 +9794,18 @@ loop277:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop277
+	JNZ          loop285
 
-out278:
-	JMP second271
+out286:
+	JMP second279
 
-plain270:
+plain278:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out280
+	JLE   out288
 
-loop279:
+loop287:
 	VMOVUPS     (SI)(R12*1), Y4
 	VMOVUPS     (DI)(R12*1), Y5
 	VSUBPS      Y0, Y5, Y5
@@ -9744,9 +9814,9 @@ loop279:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop279
+	JNZ         loop287
 
-out280:
+out288:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Y4
 	VMULPS       Y4, Y2, Y2
@@ -9754,9 +9824,9 @@ out280:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out282
+	JLE          out290
 
-loop281:
+loop289:
 	VMOVUPS      (SI)(R12*1), Y4
 	VMOVUPS      (DI)(R12*1), Y5
 	VSUBPS       Y0, Y5, Y5
@@ -9767,30 +9837,30 @@ loop281:
 	VMOVUPS      Y4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop281
+	JNZ          loop289
 
-out282:
-second271:
+out290:
+second279:
 	ADDQ  $0x20, CX
 	ADDQ  $0x20, SI
 	ADDQ  $0x20, DI
 	ADDQ  $0x20, R8
 	ADDQ  $0x20, R9
 	TESTQ DX, DX
-	JZ    nil283
+	JZ    nil291
 	ADDQ  $0x20, DX
 
-nil283:
+nil291:
 	TESTQ BX, BX
-	JZ    nil284
+	JZ    nil292
 	ADDQ  $0x20, BX
 
-nil284:
+nil292:
 	TESTQ R10, R10
-	JZ    nil285
+	JZ    nil293
 	ADDQ  $0x20, R10
 
-nil285:
+nil293:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -9816,9 +9886,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out287
+	JLE          out295
 
-loop286:
+loop294:
 	VMULPS (SI), Y0, Y5
 	VMAXPS Y5, Y1, Y1
 	VMULPS 32(SI), Y0, Y5
@@ -9829,9 +9899,9 @@ loop286:
 	VMAXPS Y5, Y4, Y4
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop286
+	JNZ    loop294
 
-out287:
+out295:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
@@ -9839,9 +9909,9 @@ out287:
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out289
+	JLE    out297
 
-loop288:
+loop296:
 	VMULPS       (BX), Y0, Y9
 	VSUBPS       Y1, Y9, Y9
 	VCMPPS       $0x15, cc2adf5c3AVX2<>+0(SB), Y9, Y10
@@ -9957,9 +10027,9 @@ loop288:
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	DECQ         DI
-	JNZ          loop288
+	JNZ          loop296
 
-out289:
+out297:
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
 	VDIVPS       Y5, Y0, Y5
 	VBROADCASTSS c3f800000AVX2<>+0(SB), Y0
@@ -9971,9 +10041,9 @@ out289:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out291
+	JLE          out299
 
-loop290:
+loop298:
 	VMULPS  (BX), Y5, Y0
 	VMOVUPS Y0, (BX)
 	VMULPS  32(BX), Y6, Y0
@@ -9984,25 +10054,25 @@ loop290:
 	VMOVUPS Y0, 96(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop290
+	JNZ     loop298
 
-out291:
+out299:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  CX, CX
-	JLE    out293
+	JLE    out301
 
-loop292:
+loop300:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y0, 32(DX)
 	VMOVUPS Y0, 64(DX)
 	VMOVUPS Y0, 96(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop292
+	JNZ     loop300
 
-out293:
+out301:
 	VZEROUPPER
 	RET
 
@@ -10021,9 +10091,9 @@ TEXT ·softmaxBackwardAVX2(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out295
+	JLE    out303
 
-loop294:
+loop302:
 	VMOVUPS     (SI), Y4
 	VFMADD231PS (DI), Y4, Y0
 	VMOVUPS     32(SI), Y4
@@ -10035,17 +10105,17 @@ loop294:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop294
+	JNZ         loop302
 
-out295:
+out303:
 	MOVSS        scale+32(FP), X4
 	VBROADCASTSS X4, Y4
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out297
+	JLE          out305
 
-loop296:
+loop304:
 	VMOVUPS (DX), Y5
 	VSUBPS  Y0, Y5, Y5
 	VMULPS  (BX), Y5, Y5
@@ -10070,9 +10140,9 @@ loop296:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop296
+	JNZ     loop304
 
-out297:
+out305:
 	VZEROUPPER
 	RET
 
@@ -10091,9 +10161,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points298:
+points306:
 	CMPQ   R8, $0x03
-	JL     points299
+	JL     points307
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -10101,9 +10171,9 @@ points298:
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out301
+	JLE    out309
 
-loop300:
+loop308:
 	VMOVUPS      (R10), Y3
 	VBROADCASTSS (R11), Y4
 	VSUBPS       Y4, Y3, Y4
@@ -10117,9 +10187,9 @@ loop300:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop300
+	JNZ          loop308
 
-out301:
+out309:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -10130,7 +10200,7 @@ out301:
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general302
+	JZ           general310
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y10
@@ -10182,9 +10252,9 @@ out301:
 	VANDPS       Y9, Y11, Y2
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out305
+	JLE          out313
 
-loop304:
+loop312:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10196,17 +10266,17 @@ loop304:
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 	CMPQ         R12, $0x04
-	JNE          once306
+	JNE          once314
 	VMULPS       Y0, Y0, Y0
 	VMULPS       Y1, Y1, Y1
 	VMULPS       Y2, Y2, Y2
 
-once306:
+once314:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop304
+	JNZ  loop312
 
-out305:
+out313:
 	VBROADCASTSS (R10), Y9
 	VADDPS       Y0, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y4
@@ -10214,13 +10284,13 @@ out305:
 	VFMADD231PS  Y1, Y9, Y6
 	VADDPS       Y2, Y7, Y7
 	VFMADD231PS  Y2, Y9, Y8
-	JMP          done303
+	JMP          done311
 
-general302:
+general310:
 	TESTQ R11, R11
-	JLE   out308
+	JLE   out316
 
-loop307:
+loop315:
 	VBROADCASTSS (R10), Y9
 	VMULPS       Y9, Y0, Y10
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y10, Y11
@@ -10278,10 +10348,10 @@ loop307:
 	VFMADD231PS  Y10, Y9, Y8
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop307
+	JNZ          loop315
 
-out308:
-done303:
+out316:
+done311:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Y1
@@ -10296,7 +10366,7 @@ done303:
 	VFMADD231PS  Y1, Y7, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value309
+	JZ           value317
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10313,9 +10383,9 @@ done303:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out311
+	JLE          out319
 
-loop310:
+loop318:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y2
@@ -10332,29 +10402,29 @@ loop310:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop310
+	JNZ          loop318
 
-out311:
-value309:
+out319:
+value317:
 	ADDQ $0x0c, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x03, R8
-	JMP  points298
+	JMP  points306
 
-points299:
-points312:
+points307:
+points320:
 	CMPQ   R8, $0x01
-	JL     points313
+	JL     points321
 	VXORPS Y0, Y0, Y0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out315
+	JLE    out323
 
-loop314:
+loop322:
 	VMOVUPS      (R10), Y1
 	VBROADCASTSS (R11), Y2
 	VSUBPS       Y2, Y1, Y2
@@ -10362,16 +10432,16 @@ loop314:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop314
+	JNZ          loop322
 
-out315:
+out323:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	MOVQ         c+56(FP), R10
 	MOVQ         nc+64(FP), R11
 	MOVQ         mode+72(FP), R12
 	TESTQ        R12, R12
-	JZ           general316
+	JZ           general324
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y0
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y0, Y3
@@ -10391,33 +10461,33 @@ out315:
 	VANDPS       Y3, Y5, Y0
 	DECQ         R11
 	TESTQ        R11, R11
-	JLE          out319
+	JLE          out327
 
-loop318:
+loop326:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
 	VMULPS       Y0, Y0, Y0
 	CMPQ         R12, $0x04
-	JNE          once320
+	JNE          once328
 	VMULPS       Y0, Y0, Y0
 
-once320:
+once328:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop318
+	JNZ  loop326
 
-out319:
+out327:
 	VBROADCASTSS (R10), Y3
 	VADDPS       Y0, Y1, Y1
 	VFMADD231PS  Y0, Y3, Y2
-	JMP          done317
+	JMP          done325
 
-general316:
+general324:
 	TESTQ R11, R11
-	JLE   out322
+	JLE   out330
 
-loop321:
+loop329:
 	VBROADCASTSS (R10), Y3
 	VMULPS       Y3, Y0, Y4
 	VCMPPS       $0x15, cc2fa0000AVX2<>+0(SB), Y4, Y5
@@ -10439,10 +10509,10 @@ loop321:
 	VFMADD231PS  Y4, Y3, Y2
 	ADDQ         $0x04, R10
 	DECQ         R11
-	JNZ          loop321
+	JNZ          loop329
 
-out322:
-done317:
+out330:
+done325:
 	VMOVUPS      (AX), Y0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Y3
@@ -10451,7 +10521,7 @@ done317:
 	VFMADD231PS  Y3, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	TESTQ        CX, CX
-	JZ           value323
+	JZ           value331
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Y0
 	VBROADCASTSS (DI), Y1
@@ -10462,9 +10532,9 @@ done317:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out325
+	JLE          out333
 
-loop324:
+loop332:
 	VMOVUPS      (R10), Y0
 	VMOVUPS      (R13), Y1
 	VBROADCASTSS (R11), Y3
@@ -10475,23 +10545,23 @@ loop324:
 	ADDQ         $0x00000080, R13
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop324
+	JNZ          loop332
 
-out325:
-value323:
+out333:
+value331:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points312
+	JMP  points320
 
-points313:
+points321:
 	ADDQ  $0x20, AX
 	ADDQ  $0x20, DX
 	TESTQ CX, CX
-	JZ    skip326
+	JZ    skip334
 	ADDQ  $0x20, CX
 
-skip326:
+skip334:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -10525,9 +10595,9 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	TESTQ  AX, AX
-	JLE    out328
+	JLE    out336
 
-loop327:
+loop335:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -10541,9 +10611,9 @@ loop327:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop327
+	JNZ         loop335
 
-out328:
+out336:
 	VZEROUPPER
 	RET
 
@@ -10556,9 +10626,9 @@ TEXT ·roundPairsAVX2(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX2<>+0(SB), Y0
 	VBROADCASTSS c00000001AVX2<>+0(SB), Y1
 	TESTQ        DX, DX
-	JLE          out330
+	JLE          out338
 
-loop329:
+loop337:
 	VMOVUPS (CX), Y2
 	VPSRLD  $0x10, Y2, Y3
 	VANDPS  Y1, Y3, Y3
@@ -10618,9 +10688,9 @@ loop329:
 	ADDQ    $0x00000100, CX
 	ADDQ    $0x00000080, AX
 	DECQ    DX
-	JNZ     loop329
+	JNZ     loop337
 
-out330:
+out338:
 	VZEROUPPER
 	RET
 

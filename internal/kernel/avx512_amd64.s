@@ -23,6 +23,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x08
@@ -1218,6 +1222,37 @@ done:
 	VZEROUPPER
 	RET
 
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none65
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none65:
+	CMPQ 104(AX), $0x00
+	JE   none66
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none66:
+	CMPQ 96(AX), $0x00
+	JE   none67
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none67:
+	CMPQ 112(AX), $0x00
+	JE   none68
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none68:
+	JMP blockDone
+
 // func mulHalfAVX512(task *byte)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulHalfAVX512(SB), NOSPLIT, $0-8
@@ -1239,6 +1274,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x08
@@ -1261,7 +1300,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready65
+	JZ      ready69
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1271,55 +1310,55 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready65:
+ready69:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero66
+	JZ           zero70
 	VBROADCASTSS (R8), Z0
 	ADDQ         $0x04, 104(AX)
-	JMP          add67
+	JMP          add71
 
-zero66:
+zero70:
 	VXORPS Z0, Z0, Z0
 
-add67:
+add71:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start68
+	JZ     start72
 	VADDPS (R9), Z0, Z0
 
-start68:
+start72:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out70
+	JLE   out74
 
-loop69:
+loop73:
 	VMOVUPS          (BX), Z1
 	VFMADD231PS.BCST (DX), Z1, Z0
 	ADDQ             $0x00000080, BX
 	ADDQ             DI, DX
 	DECQ             SI
-	JNZ              loop69
+	JNZ              loop73
 
-out70:
+out74:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated72
+	JZ     gated76
 	VXORPS Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
 
-gated72:
+gated76:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store71
+	JZ        store75
 	VXORPS    Z1, Z1, Z1
 	VCMPPS    $0x11, (DX), Z1, K1
 	VMOVAPS.Z Z0, K1, Z0
 	ADDQ      $0x00000080, 112(AX)
 
-store71:
+store75:
 	VMOVUPS Z0, (R9)
 	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, 64(R9)
@@ -1338,7 +1377,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready73
+	JZ      ready77
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1348,54 +1387,54 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready73:
+ready77:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero74
+	JZ           zero78
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	ADDQ         $0x08, 104(AX)
-	JMP          add75
+	JMP          add79
 
-zero74:
+zero78:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add75:
+add79:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start76
+	JZ     start80
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 
-start76:
+start80:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out78
+	JLE   out82
 
-loop77:
+loop81:
 	VMOVUPS          (BX), Z2
 	VFMADD231PS.BCST (DX), Z2, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z2, Z1
 	ADDQ             $0x00000080, BX
 	ADDQ             DI, DX
 	DECQ             SI
-	JNZ              loop77
+	JNZ              loop81
 
-out78:
+out82:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated80
+	JZ     gated84
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated80:
+gated84:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store79
+	JZ        store83
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1403,7 +1442,7 @@ gated80:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000100, 112(AX)
 
-store79:
+store83:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VXORPS  Z0, Z0, Z0
@@ -1424,7 +1463,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready81
+	JZ      ready85
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1434,36 +1473,36 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready81:
+ready85:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero82
+	JZ           zero86
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	ADDQ         $0x0c, 104(AX)
-	JMP          add83
+	JMP          add87
 
-zero82:
+zero86:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 
-add83:
+add87:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start84
+	JZ     start88
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 
-start84:
+start88:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out86
+	JLE   out90
 
-loop85:
+loop89:
 	VMOVUPS          (BX), Z3
 	VFMADD231PS.BCST (DX), Z3, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z3, Z1
@@ -1471,22 +1510,22 @@ loop85:
 	ADDQ             $0x00000080, BX
 	ADDQ             DI, DX
 	DECQ             SI
-	JNZ              loop85
+	JNZ              loop89
 
-out86:
+out90:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated88
+	JZ     gated92
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z0, Z3, Z0
 	VMAXPS Z1, Z3, Z1
 	VMAXPS Z2, Z3, Z2
 
-gated88:
+gated92:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store87
+	JZ        store91
 	VXORPS    Z3, Z3, Z3
 	VCMPPS    $0x11, (DX), Z3, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1496,7 +1535,7 @@ gated88:
 	VMOVAPS.Z Z2, K1, Z2
 	ADDQ      $0x00000180, 112(AX)
 
-store87:
+store91:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -1519,7 +1558,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready89
+	JZ      ready93
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1529,40 +1568,40 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready89:
+ready93:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero90
+	JZ           zero94
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	ADDQ         $0x10, 104(AX)
-	JMP          add91
+	JMP          add95
 
-zero90:
+zero94:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add91:
+add95:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start92
+	JZ     start96
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 
-start92:
+start96:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out94
+	JLE   out98
 
-loop93:
+loop97:
 	VMOVUPS          (BX), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z4, Z1
@@ -1571,23 +1610,23 @@ loop93:
 	ADDQ             $0x00000080, BX
 	ADDQ             DI, DX
 	DECQ             SI
-	JNZ              loop93
+	JNZ              loop97
 
-out94:
+out98:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated96
+	JZ     gated100
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated96:
+gated100:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store95
+	JZ        store99
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1599,7 +1638,7 @@ gated96:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000200, 112(AX)
 
-store95:
+store99:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -1624,7 +1663,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready97
+	JZ      ready101
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1634,44 +1673,44 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready97:
+ready101:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero98
+	JZ           zero102
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	VBROADCASTSS 16(R8), Z4
 	ADDQ         $0x14, 104(AX)
-	JMP          add99
+	JMP          add103
 
-zero98:
+zero102:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 
-add99:
+add103:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start100
+	JZ     start104
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 	VADDPS 512(R9), Z4, Z4
 
-start100:
+start104:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out102
+	JLE   out106
 
-loop101:
+loop105:
 	VMOVUPS          (BX), Z5
 	VFMADD231PS.BCST (DX), Z5, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z5, Z1
@@ -1682,13 +1721,13 @@ loop101:
 	ADDQ             DI, DX
 	ADDQ             DI, R9
 	DECQ             SI
-	JNZ              loop101
+	JNZ              loop105
 
-out102:
+out106:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated104
+	JZ     gated108
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z0, Z5, Z0
 	VMAXPS Z1, Z5, Z1
@@ -1696,10 +1735,10 @@ out102:
 	VMAXPS Z3, Z5, Z3
 	VMAXPS Z4, Z5, Z4
 
-gated104:
+gated108:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store103
+	JZ        store107
 	VXORPS    Z5, Z5, Z5
 	VCMPPS    $0x11, (DX), Z5, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1713,7 +1752,7 @@ gated104:
 	VMOVAPS.Z Z4, K1, Z4
 	ADDQ      $0x00000280, 112(AX)
 
-store103:
+store107:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -1740,7 +1779,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready105
+	JZ      ready109
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1750,10 +1789,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready105:
+ready109:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero106
+	JZ           zero110
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -1761,9 +1800,9 @@ ready105:
 	VBROADCASTSS 16(R8), Z4
 	VBROADCASTSS 20(R8), Z5
 	ADDQ         $0x18, 104(AX)
-	JMP          add107
+	JMP          add111
 
-zero106:
+zero110:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1771,11 +1810,11 @@ zero106:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add107:
+add111:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start108
+	JZ     start112
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -1783,14 +1822,14 @@ add107:
 	VADDPS 512(R9), Z4, Z4
 	VADDPS 640(R9), Z5, Z5
 
-start108:
+start112:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out110
+	JLE   out114
 
-loop109:
+loop113:
 	VMOVUPS          (BX), Z6
 	VFMADD231PS.BCST (DX), Z6, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z6, Z1
@@ -1802,13 +1841,13 @@ loop109:
 	ADDQ             DI, DX
 	ADDQ             DI, R9
 	DECQ             SI
-	JNZ              loop109
+	JNZ              loop113
 
-out110:
+out114:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated112
+	JZ     gated116
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -1817,10 +1856,10 @@ out110:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated112:
+gated116:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store111
+	JZ        store115
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1836,7 +1875,7 @@ gated112:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000300, 112(AX)
 
-store111:
+store115:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -1865,7 +1904,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready113
+	JZ      ready117
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -1875,10 +1914,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready113:
+ready117:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero114
+	JZ           zero118
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -1887,9 +1926,9 @@ ready113:
 	VBROADCASTSS 20(R8), Z5
 	VBROADCASTSS 24(R8), Z6
 	ADDQ         $0x1c, 104(AX)
-	JMP          add115
+	JMP          add119
 
-zero114:
+zero118:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1898,11 +1937,11 @@ zero114:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 
-add115:
+add119:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start116
+	JZ     start120
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -1911,14 +1950,14 @@ add115:
 	VADDPS 640(R9), Z5, Z5
 	VADDPS 768(R9), Z6, Z6
 
-start116:
+start120:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out118
+	JLE   out122
 
-loop117:
+loop121:
 	VMOVUPS          (BX), Z7
 	VFMADD231PS.BCST (DX), Z7, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z7, Z1
@@ -1931,13 +1970,13 @@ loop117:
 	ADDQ             DI, DX
 	ADDQ             DI, R9
 	DECQ             SI
-	JNZ              loop117
+	JNZ              loop121
 
-out118:
+out122:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated120
+	JZ     gated124
 	VXORPS Z7, Z7, Z7
 	VMAXPS Z0, Z7, Z0
 	VMAXPS Z1, Z7, Z1
@@ -1947,10 +1986,10 @@ out118:
 	VMAXPS Z5, Z7, Z5
 	VMAXPS Z6, Z7, Z6
 
-gated120:
+gated124:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store119
+	JZ        store123
 	VXORPS    Z7, Z7, Z7
 	VCMPPS    $0x11, (DX), Z7, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -1968,7 +2007,7 @@ gated120:
 	VMOVAPS.Z Z6, K1, Z6
 	ADDQ      $0x00000380, 112(AX)
 
-store119:
+store123:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -1999,7 +2038,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready121
+	JZ      ready125
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -2009,10 +2048,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready121:
+ready125:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero122
+	JZ           zero126
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -2022,9 +2061,9 @@ ready121:
 	VBROADCASTSS 24(R8), Z6
 	VBROADCASTSS 28(R8), Z7
 	ADDQ         $0x20, 104(AX)
-	JMP          add123
+	JMP          add127
 
-zero122:
+zero126:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2034,11 +2073,11 @@ zero122:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add123:
+add127:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start124
+	JZ     start128
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -2048,14 +2087,14 @@ add123:
 	VADDPS 768(R9), Z6, Z6
 	VADDPS 896(R9), Z7, Z7
 
-start124:
+start128:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out126
+	JLE   out130
 
-loop125:
+loop129:
 	VMOVUPS          (BX), Z8
 	VFMADD231PS.BCST (DX), Z8, Z0
 	VFMADD231PS.BCST (DX)(R10*1), Z8, Z1
@@ -2069,13 +2108,13 @@ loop125:
 	ADDQ             DI, DX
 	ADDQ             DI, R9
 	DECQ             SI
-	JNZ              loop125
+	JNZ              loop129
 
-out126:
+out130:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated128
+	JZ     gated132
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -2086,10 +2125,10 @@ out126:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated128:
+gated132:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store127
+	JZ        store131
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -2109,7 +2148,7 @@ gated128:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000400, 112(AX)
 
-store127:
+store131:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -2145,6 +2184,37 @@ blockDone:
 done:
 	VZEROUPPER
 	RET
+
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none133
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none133:
+	CMPQ 104(AX), $0x00
+	JE   none134
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none134:
+	CMPQ 96(AX), $0x00
+	JE   none135
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none135:
+	CMPQ 112(AX), $0x00
+	JE   none136
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none136:
+	JMP blockDone
 
 // func gradFullAVX512(task *byte)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
@@ -2183,14 +2253,14 @@ tile:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out130
+	JLE        out138
 
-loop129:
+loop137:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane131:
+lane139:
 	VMOVUPS      (R9), Z2
 	VMOVUPS      64(R9), Z3
 	VBROADCASTSS (R8), Z4
@@ -2199,30 +2269,30 @@ lane131:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane131
+	JNZ          lane139
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop129
+	JNZ          loop137
 
-out130:
+out138:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add132
+	JNE     add140
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored133
+	JMP     stored141
 
-add132:
+add140:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
 
-stored133:
+stored141:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000080, 88(AX)
 	SUBQ $0x01, CX
@@ -2247,14 +2317,14 @@ rows2:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out135
+	JLE        out143
 
-loop134:
+loop142:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane136:
+lane144:
 	VMOVUPS      (R9), Z4
 	VMOVUPS      64(R9), Z5
 	VBROADCASTSS (R8), Z6
@@ -2266,26 +2336,26 @@ lane136:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane136
+	JNZ          lane144
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop134
+	JNZ          loop142
 
-out135:
+out143:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add137
+	JNE     add145
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored138
+	JMP     stored146
 
-add137:
+add145:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2297,7 +2367,7 @@ add137:
 	VMOVUPS Z3, 64(DX)
 	ADDQ    BX, DX
 
-stored138:
+stored146:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000100, 88(AX)
 	SUBQ $0x02, CX
@@ -2327,14 +2397,14 @@ rows3:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out140
+	JLE        out148
 
-loop139:
+loop147:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane141:
+lane149:
 	VMOVUPS      (R9), Z6
 	VMOVUPS      64(R9), Z7
 	VBROADCASTSS (R8), Z8
@@ -2349,17 +2419,17 @@ lane141:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane141
+	JNZ          lane149
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop139
+	JNZ          loop147
 
-out140:
+out148:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add142
+	JNE     add150
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -2369,9 +2439,9 @@ out140:
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored143
+	JMP     stored151
 
-add142:
+add150:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2388,7 +2458,7 @@ add142:
 	VMOVUPS Z5, 64(DX)
 	ADDQ    BX, DX
 
-stored143:
+stored151:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000180, 88(AX)
 	SUBQ $0x03, CX
@@ -2423,14 +2493,14 @@ rows4:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out145
+	JLE        out153
 
-loop144:
+loop152:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane146:
+lane154:
 	VMOVUPS      (R9), Z8
 	VMOVUPS      64(R9), Z9
 	VBROADCASTSS (R8), Z10
@@ -2448,17 +2518,17 @@ lane146:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane146
+	JNZ          lane154
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop144
+	JNZ          loop152
 
-out145:
+out153:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add147
+	JNE     add155
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -2471,9 +2541,9 @@ out145:
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored148
+	JMP     stored156
 
-add147:
+add155:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2495,7 +2565,7 @@ add147:
 	VMOVUPS Z7, 64(DX)
 	ADDQ    BX, DX
 
-stored148:
+stored156:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000200, 88(AX)
 	SUBQ $0x04, CX
@@ -2535,14 +2605,14 @@ rows5:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out150
+	JLE        out158
 
-loop149:
+loop157:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane151:
+lane159:
 	VMOVUPS      (R9), Z10
 	VMOVUPS      64(R9), Z11
 	VBROADCASTSS (R8), Z12
@@ -2563,17 +2633,17 @@ lane151:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane151
+	JNZ          lane159
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop149
+	JNZ          loop157
 
-out150:
+out158:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add152
+	JNE     add160
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -2589,9 +2659,9 @@ out150:
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored153
+	JMP     stored161
 
-add152:
+add160:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2618,7 +2688,7 @@ add152:
 	VMOVUPS Z9, 64(DX)
 	ADDQ    BX, DX
 
-stored153:
+stored161:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000280, 88(AX)
 	SUBQ $0x05, CX
@@ -2663,14 +2733,14 @@ rows6:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out155
+	JLE        out163
 
-loop154:
+loop162:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane156:
+lane164:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (R8), Z14
@@ -2694,17 +2764,17 @@ lane156:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane156
+	JNZ          lane164
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop154
+	JNZ          loop162
 
-out155:
+out163:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add157
+	JNE     add165
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -2723,9 +2793,9 @@ out155:
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored158
+	JMP     stored166
 
-add157:
+add165:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2757,7 +2827,7 @@ add157:
 	VMOVUPS Z11, 64(DX)
 	ADDQ    BX, DX
 
-stored158:
+stored166:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000300, 88(AX)
 	SUBQ $0x06, CX
@@ -2807,14 +2877,14 @@ rows7:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out160
+	JLE        out168
 
-loop159:
+loop167:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane161:
+lane169:
 	VMOVUPS      (R9), Z14
 	VMOVUPS      64(R9), Z15
 	VBROADCASTSS (R8), Z16
@@ -2841,17 +2911,17 @@ lane161:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane161
+	JNZ          lane169
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop159
+	JNZ          loop167
 
-out160:
+out168:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add162
+	JNE     add170
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -2873,9 +2943,9 @@ out160:
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored163
+	JMP     stored171
 
-add162:
+add170:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -2912,7 +2982,7 @@ add162:
 	VMOVUPS Z13, 64(DX)
 	ADDQ    BX, DX
 
-stored163:
+stored171:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000380, 88(AX)
 	SUBQ $0x07, CX
@@ -2967,14 +3037,14 @@ rows8:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out165
+	JLE        out173
 
-loop164:
+loop172:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane166:
+lane174:
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VBROADCASTSS (R8), Z18
@@ -3004,17 +3074,17 @@ lane166:
 	ADDQ         SI, R9
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          lane166
+	JNZ          lane174
 	ADDQ         32(AX), DX
 	ADDQ         48(AX), BX
 	DECQ         DI
-	JNZ          loop164
+	JNZ          loop172
 
-out165:
+out173:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add167
+	JNE     add175
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -3039,9 +3109,9 @@ out165:
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, 64(DX)
 	ADDQ    BX, DX
-	JMP     stored168
+	JMP     stored176
 
-add167:
+add175:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	VADDPS  64(DX), Z1, Z1
@@ -3083,7 +3153,7 @@ add167:
 	VMOVUPS Z15, 64(DX)
 	ADDQ    BX, DX
 
-stored168:
+stored176:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000400, 88(AX)
 	SUBQ $0x08, CX
@@ -3130,40 +3200,40 @@ tile:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out170
+	JLE        out178
 
-loop169:
+loop177:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane171:
+lane179:
 	VMOVUPS          (R9), Z1
 	VFMADD231PS.BCST (R8), Z1, Z0
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane171
+	JNZ              lane179
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop169
+	JNZ              loop177
 
-out170:
+out178:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add172
+	JNE     add180
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
-	JMP     stored173
+	JMP     stored181
 
-add172:
+add180:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 
-stored173:
+stored181:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000080, 88(AX)
 	SUBQ $0x01, CX
@@ -3184,38 +3254,38 @@ rows2:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out175
+	JLE        out183
 
-loop174:
+loop182:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane176:
+lane184:
 	VMOVUPS          (R9), Z2
 	VFMADD231PS.BCST (R8), Z2, Z0
 	VFMADD231PS.BCST 128(R8), Z2, Z1
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane176
+	JNZ              lane184
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop174
+	JNZ              loop182
 
-out175:
+out183:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add177
+	JNE     add185
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
 	ADDQ    BX, DX
-	JMP     stored178
+	JMP     stored186
 
-add177:
+add185:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3223,7 +3293,7 @@ add177:
 	VMOVUPS Z1, (DX)
 	ADDQ    BX, DX
 
-stored178:
+stored186:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000100, 88(AX)
 	SUBQ $0x02, CX
@@ -3247,14 +3317,14 @@ rows3:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out180
+	JLE        out188
 
-loop179:
+loop187:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane181:
+lane189:
 	VMOVUPS          (R9), Z3
 	VFMADD231PS.BCST (R8), Z3, Z0
 	VFMADD231PS.BCST 128(R8), Z3, Z1
@@ -3262,26 +3332,26 @@ lane181:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane181
+	JNZ              lane189
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop179
+	JNZ              loop187
 
-out180:
+out188:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add182
+	JNE     add190
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z2, (DX)
 	ADDQ    BX, DX
-	JMP     stored183
+	JMP     stored191
 
-add182:
+add190:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3292,7 +3362,7 @@ add182:
 	VMOVUPS Z2, (DX)
 	ADDQ    BX, DX
 
-stored183:
+stored191:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000180, 88(AX)
 	SUBQ $0x03, CX
@@ -3319,14 +3389,14 @@ rows4:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out185
+	JLE        out193
 
-loop184:
+loop192:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane186:
+lane194:
 	VMOVUPS          (R9), Z4
 	VFMADD231PS.BCST (R8), Z4, Z0
 	VFMADD231PS.BCST 128(R8), Z4, Z1
@@ -3335,17 +3405,17 @@ lane186:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane186
+	JNZ              lane194
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop184
+	JNZ              loop192
 
-out185:
+out193:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add187
+	JNE     add195
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3354,9 +3424,9 @@ out185:
 	ADDQ    BX, DX
 	VMOVUPS Z3, (DX)
 	ADDQ    BX, DX
-	JMP     stored188
+	JMP     stored196
 
-add187:
+add195:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3370,7 +3440,7 @@ add187:
 	VMOVUPS Z3, (DX)
 	ADDQ    BX, DX
 
-stored188:
+stored196:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000200, 88(AX)
 	SUBQ $0x04, CX
@@ -3400,14 +3470,14 @@ rows5:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out190
+	JLE        out198
 
-loop189:
+loop197:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane191:
+lane199:
 	VMOVUPS          (R9), Z5
 	VFMADD231PS.BCST (R8), Z5, Z0
 	VFMADD231PS.BCST 128(R8), Z5, Z1
@@ -3417,17 +3487,17 @@ lane191:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane191
+	JNZ              lane199
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop189
+	JNZ              loop197
 
-out190:
+out198:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add192
+	JNE     add200
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3438,9 +3508,9 @@ out190:
 	ADDQ    BX, DX
 	VMOVUPS Z4, (DX)
 	ADDQ    BX, DX
-	JMP     stored193
+	JMP     stored201
 
-add192:
+add200:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3457,7 +3527,7 @@ add192:
 	VMOVUPS Z4, (DX)
 	ADDQ    BX, DX
 
-stored193:
+stored201:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000280, 88(AX)
 	SUBQ $0x05, CX
@@ -3490,14 +3560,14 @@ rows6:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out195
+	JLE        out203
 
-loop194:
+loop202:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane196:
+lane204:
 	VMOVUPS          (R9), Z6
 	VFMADD231PS.BCST (R8), Z6, Z0
 	VFMADD231PS.BCST 128(R8), Z6, Z1
@@ -3508,17 +3578,17 @@ lane196:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane196
+	JNZ              lane204
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop194
+	JNZ              loop202
 
-out195:
+out203:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add197
+	JNE     add205
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3531,9 +3601,9 @@ out195:
 	ADDQ    BX, DX
 	VMOVUPS Z5, (DX)
 	ADDQ    BX, DX
-	JMP     stored198
+	JMP     stored206
 
-add197:
+add205:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3553,7 +3623,7 @@ add197:
 	VMOVUPS Z5, (DX)
 	ADDQ    BX, DX
 
-stored198:
+stored206:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000300, 88(AX)
 	SUBQ $0x06, CX
@@ -3589,14 +3659,14 @@ rows7:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out200
+	JLE        out208
 
-loop199:
+loop207:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane201:
+lane209:
 	VMOVUPS          (R9), Z7
 	VFMADD231PS.BCST (R8), Z7, Z0
 	VFMADD231PS.BCST 128(R8), Z7, Z1
@@ -3608,17 +3678,17 @@ lane201:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane201
+	JNZ              lane209
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop199
+	JNZ              loop207
 
-out200:
+out208:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add202
+	JNE     add210
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3633,9 +3703,9 @@ out200:
 	ADDQ    BX, DX
 	VMOVUPS Z6, (DX)
 	ADDQ    BX, DX
-	JMP     stored203
+	JMP     stored211
 
-add202:
+add210:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3658,7 +3728,7 @@ add202:
 	VMOVUPS Z6, (DX)
 	ADDQ    BX, DX
 
-stored203:
+stored211:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000380, 88(AX)
 	SUBQ $0x07, CX
@@ -3697,14 +3767,14 @@ rows8:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out205
+	JLE        out213
 
-loop204:
+loop212:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane206:
+lane214:
 	VMOVUPS          (R9), Z8
 	VFMADD231PS.BCST (R8), Z8, Z0
 	VFMADD231PS.BCST 128(R8), Z8, Z1
@@ -3717,17 +3787,17 @@ lane206:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane206
+	JNZ              lane214
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop204
+	JNZ              loop212
 
-out205:
+out213:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add207
+	JNE     add215
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3744,9 +3814,9 @@ out205:
 	ADDQ    BX, DX
 	VMOVUPS Z7, (DX)
 	ADDQ    BX, DX
-	JMP     stored208
+	JMP     stored216
 
-add207:
+add215:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3772,7 +3842,7 @@ add207:
 	VMOVUPS Z7, (DX)
 	ADDQ    BX, DX
 
-stored208:
+stored216:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000400, 88(AX)
 	SUBQ $0x08, CX
@@ -3835,14 +3905,14 @@ rows16:
 	MOVQ       40(AX), SI
 	MOVQ       56(AX), DI
 	TESTQ      DI, DI
-	JLE        out210
+	JLE        out218
 
-loop209:
+loop217:
 	MOVQ DX, R8
 	MOVQ BX, R9
 	MOVQ $0x00000020, R10
 
-lane211:
+lane219:
 	VMOVUPS          (R9), Z16
 	VFMADD231PS.BCST (R8), Z16, Z0
 	VFMADD231PS.BCST 128(R8), Z16, Z1
@@ -3863,17 +3933,17 @@ lane211:
 	ADDQ             SI, R9
 	ADDQ             $0x04, R8
 	DECQ             R10
-	JNZ              lane211
+	JNZ              lane219
 	ADDQ             32(AX), DX
 	ADDQ             48(AX), BX
 	DECQ             DI
-	JNZ              loop209
+	JNZ              loop217
 
-out210:
+out218:
 	MOVQ    80(AX), DX
 	MOVQ    24(AX), BX
 	CMPQ    72(AX), $0x00
-	JNE     add212
+	JNE     add220
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -3906,9 +3976,9 @@ out210:
 	ADDQ    BX, DX
 	VMOVUPS Z15, (DX)
 	ADDQ    BX, DX
-	JMP     stored213
+	JMP     stored221
 
-add212:
+add220:
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
@@ -3958,7 +4028,7 @@ add212:
 	VMOVUPS Z15, (DX)
 	ADDQ    BX, DX
 
-stored213:
+stored221:
 	MOVQ DX, 80(AX)
 	ADDQ $0x00000800, 88(AX)
 	SUBQ $0x10, CX
@@ -3992,55 +4062,55 @@ TEXT ·transpose16AVX512(SB), NOSPLIT, $0-32
 	VXORPS  Z14, Z14, Z14
 	VXORPS  Z15, Z15, Z15
 	CMPQ    BX, $0x00
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS (DX), Z0
 	CMPQ    BX, $0x01
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 128(DX), Z1
 	CMPQ    BX, $0x02
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 256(DX), Z2
 	CMPQ    BX, $0x03
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 384(DX), Z3
 	CMPQ    BX, $0x04
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 512(DX), Z4
 	CMPQ    BX, $0x05
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 640(DX), Z5
 	CMPQ    BX, $0x06
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 768(DX), Z6
 	CMPQ    BX, $0x07
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 896(DX), Z7
 	CMPQ    BX, $0x08
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1024(DX), Z8
 	CMPQ    BX, $0x09
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1152(DX), Z9
 	CMPQ    BX, $0x0a
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1280(DX), Z10
 	CMPQ    BX, $0x0b
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1408(DX), Z11
 	CMPQ    BX, $0x0c
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1536(DX), Z12
 	CMPQ    BX, $0x0d
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1664(DX), Z13
 	CMPQ    BX, $0x0e
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1792(DX), Z14
 	CMPQ    BX, $0x0f
-	JLE     loaded214
+	JLE     loaded222
 	VMOVUPS 1920(DX), Z15
 
-loaded214:
+loaded222:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -4154,55 +4224,55 @@ loaded214:
 	VXORPS     Z14, Z14, Z14
 	VXORPS     Z15, Z15, Z15
 	CMPQ       BX, $0x00
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    64(DX), Z0
 	CMPQ       BX, $0x01
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    192(DX), Z1
 	CMPQ       BX, $0x02
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    320(DX), Z2
 	CMPQ       BX, $0x03
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    448(DX), Z3
 	CMPQ       BX, $0x04
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    576(DX), Z4
 	CMPQ       BX, $0x05
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    704(DX), Z5
 	CMPQ       BX, $0x06
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    832(DX), Z6
 	CMPQ       BX, $0x07
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    960(DX), Z7
 	CMPQ       BX, $0x08
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1088(DX), Z8
 	CMPQ       BX, $0x09
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1216(DX), Z9
 	CMPQ       BX, $0x0a
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1344(DX), Z10
 	CMPQ       BX, $0x0b
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1472(DX), Z11
 	CMPQ       BX, $0x0c
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1600(DX), Z12
 	CMPQ       BX, $0x0d
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1728(DX), Z13
 	CMPQ       BX, $0x0e
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1856(DX), Z14
 	CMPQ       BX, $0x0f
-	JLE        loaded215
+	JLE        loaded223
 	VMOVUPS    1984(DX), Z15
 
-loaded215:
+loaded223:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -4311,9 +4381,9 @@ TEXT ·rowSumAVX512(SB), NOSPLIT, $0-40
 	MOVQ  groups+24(FP), BX
 	MOVQ  np+32(FP), SI
 	TESTQ BX, BX
-	JLE   out217
+	JLE   out225
 
-loop216:
+loop224:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4333,9 +4403,9 @@ loop216:
 	MOVQ   CX, DI
 	MOVQ   SI, R8
 	TESTQ  R8, R8
-	JLE    out219
+	JLE    out227
 
-loop218:
+loop226:
 	VADDPS (DI), Z0, Z0
 	VADDPS 64(DI), Z0, Z0
 	VADDPS 128(DI), Z1, Z1
@@ -4370,9 +4440,9 @@ loop218:
 	VADDPS 1984(DI), Z15, Z15
 	ADDQ   DX, DI
 	DECQ   R8
-	JNZ    loop218
+	JNZ    loop226
 
-out219:
+out227:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VADDPS     Z16, Z0, Z16
@@ -4423,9 +4493,9 @@ out219:
 	ADDQ       $0x00000800, CX
 	ADDQ       $0x40, AX
 	DECQ       BX
-	JNZ        loop216
+	JNZ        loop224
 
-out217:
+out225:
 	VZEROUPPER
 	RET
 
@@ -4436,9 +4506,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest221
+	JL   rest229
 
-whole220:
+whole228:
 	VMOVUPS           (CX), Z0
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z0, K1
 	VBROADCASTSS      c42b20000AVX512<>+0(SB), Z1
@@ -4487,11 +4557,11 @@ whole220:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole220
+	JGE               whole228
 
-rest221:
+rest229:
 	TESTQ             DX, DX
-	JLE               end223
+	JLE               end231
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4524,9 +4594,9 @@ rest221:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest221
+	JMP               rest229
 
-end223:
+end231:
 	VZEROUPPER
 	RET
 
@@ -4657,9 +4727,9 @@ TEXT ·logAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest225
+	JL   rest233
 
-whole224:
+whole232:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      c00800000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -4716,11 +4786,11 @@ whole224:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole224
+	JGE               whole232
 
-rest225:
+rest233:
 	TESTQ             DX, DX
-	JLE               end227
+	JLE               end235
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -4757,9 +4827,9 @@ rest225:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest225
+	JMP               rest233
 
-end227:
+end235:
 	VZEROUPPER
 	RET
 
@@ -4900,9 +4970,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest229
+	JL   rest237
 
-whole228:
+whole236:
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     c40fcf84fAVX512<>+0(SB), Z1
 	VMINPS           Z0, Z1, Z0
@@ -4947,11 +5017,11 @@ whole228:
 	ADDQ             $0x00000080, CX
 	SUBQ             $0x20, DX
 	CMPQ             DX, $0x20
-	JGE              whole228
+	JGE              whole236
 
-rest229:
+rest237:
 	TESTQ            DX, DX
-	JLE              end231
+	JLE              end239
 	MOVQ             DX, BX
 	MOVQ             $0x00000010, SI
 	CMPQ             BX, SI
@@ -4982,9 +5052,9 @@ rest229:
 	ADDQ             $0x40, AX
 	ADDQ             $0x40, CX
 	SUBQ             BX, DX
-	JMP              rest229
+	JMP              rest237
 
-end231:
+end239:
 	VZEROUPPER
 	RET
 
@@ -5125,9 +5195,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest233
+	JL   rest241
 
-whole232:
+whole240:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z1, Z1, Z1
 	VSUBPS            Z0, Z1, Z1
@@ -5186,11 +5256,11 @@ whole232:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole232
+	JGE               whole240
 
-rest233:
+rest241:
 	TESTQ             DX, DX
-	JLE               end235
+	JLE               end243
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5228,9 +5298,9 @@ rest233:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest233
+	JMP               rest241
 
-end235:
+end243:
 	VZEROUPPER
 	RET
 
@@ -5241,9 +5311,9 @@ TEXT ·softplusAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest237
+	JL   rest245
 
-whole236:
+whole244:
 	VMOVUPS           (CX), Z0
 	VXORPS            Z2, Z2, Z2
 	VMAXPS            Z0, Z2, Z1
@@ -5354,11 +5424,11 @@ whole236:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole236
+	JGE               whole244
 
-rest237:
+rest245:
 	TESTQ             DX, DX
-	JLE               end239
+	JLE               end247
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5422,9 +5492,9 @@ rest237:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest237
+	JMP               rest245
 
-end239:
+end247:
 	VZEROUPPER
 	RET
 
@@ -5435,9 +5505,9 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest241
+	JL   rest249
 
-whole240:
+whole248:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -5498,11 +5568,11 @@ whole240:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole240
+	JGE               whole248
 
-rest241:
+rest249:
 	TESTQ             DX, DX
-	JLE               end243
+	JLE               end251
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5541,9 +5611,9 @@ rest241:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest241
+	JMP               rest249
 
-end243:
+end251:
 	VZEROUPPER
 	RET
 
@@ -5564,9 +5634,9 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	CMPQ DX, $0x20
-	JL   rest245
+	JL   rest253
 
-whole244:
+whole252:
 	VMOVUPS           (CX), Z0
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
@@ -5635,11 +5705,11 @@ whole244:
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x20, DX
 	CMPQ              DX, $0x20
-	JGE               whole244
+	JGE               whole252
 
-rest245:
+rest253:
 	TESTQ             DX, DX
-	JLE               end247
+	JLE               end255
 	MOVQ              DX, BX
 	MOVQ              $0x00000010, SI
 	CMPQ              BX, SI
@@ -5682,9 +5752,9 @@ rest245:
 	ADDQ              $0x40, AX
 	ADDQ              $0x40, CX
 	SUBQ              BX, DX
-	JMP               rest245
+	JMP               rest253
 
-end247:
+end255:
 	VZEROUPPER
 	RET
 
@@ -5726,9 +5796,9 @@ TEXT ·tanhGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest249
+	JL   rest257
 
-whole248:
+whole256:
 	VMOVUPS      (CX), Z0
 	VMOVUPS      (DX), Z1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
@@ -5740,11 +5810,11 @@ whole248:
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
 	CMPQ         BX, $0x10
-	JGE          whole248
+	JGE          whole256
 
-rest249:
+rest257:
 	TESTQ        BX, BX
-	JLE          end251
+	JLE          end259
 	MOVQ         BX, SI
 	MOVQ         $0x00000010, DI
 	CMPQ         SI, DI
@@ -5762,9 +5832,9 @@ rest249:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         SI, BX
-	JMP          rest249
+	JMP          rest257
 
-end251:
+end259:
 	VZEROUPPER
 	RET
 
@@ -5776,9 +5846,9 @@ TEXT ·siluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest253
+	JL   rest261
 
-whole252:
+whole260:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc2c80000AVX512<>+0(SB), Z2
@@ -5820,11 +5890,11 @@ whole252:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole252
+	JGE               whole260
 
-rest253:
+rest261:
 	TESTQ             BX, BX
-	JLE               end255
+	JLE               end263
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -5872,9 +5942,9 @@ rest253:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest253
+	JMP               rest261
 
-end255:
+end263:
 	VZEROUPPER
 	RET
 
@@ -5886,9 +5956,9 @@ TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 	CMPQ BX, $0x10
-	JL   rest257
+	JL   rest265
 
-whole256:
+whole264:
 	VMOVUPS           (CX), Z0
 	VMOVUPS           (DX), Z1
 	VBROADCASTSS      cc1f00000AVX512<>+0(SB), Z2
@@ -5939,11 +6009,11 @@ whole256:
 	ADDQ              $0x40, DX
 	SUBQ              $0x10, BX
 	CMPQ              BX, $0x10
-	JGE               whole256
+	JGE               whole264
 
-rest257:
+rest265:
 	TESTQ             BX, BX
-	JLE               end259
+	JLE               end267
 	MOVQ              BX, SI
 	MOVQ              $0x00000010, DI
 	CMPQ              SI, DI
@@ -6000,9 +6070,9 @@ rest257:
 	ADDQ              $0x40, CX
 	ADDQ              $0x40, DX
 	SUBQ              SI, BX
-	JMP               rest257
+	JMP               rest265
 
-end259:
+end267:
 	VZEROUPPER
 	RET
 
@@ -6035,9 +6105,9 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-32
 	MOVSS        a+8(FP), X0
 	VBROADCASTSS X0, Z0
 	CMPQ         DX, $0x20
-	JL           rest261
+	JL           rest269
 
-whole260:
+whole268:
 	VMOVUPS     (AX), Z1
 	VFMADD231PS (CX), Z0, Z1
 	VMOVUPS     Z1, (AX)
@@ -6048,11 +6118,11 @@ whole260:
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
 	CMPQ        DX, $0x20
-	JGE         whole260
+	JGE         whole268
 
-rest261:
+rest269:
 	TESTQ       DX, DX
-	JLE         end263
+	JLE         end271
 	MOVQ        DX, BX
 	MOVQ        $0x00000010, SI
 	CMPQ        BX, SI
@@ -6067,9 +6137,9 @@ rest261:
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        BX, DX
-	JMP         rest261
+	JMP         rest269
 
-end263:
+end271:
 	VZEROUPPER
 	RET
 
@@ -6082,9 +6152,9 @@ TEXT ·mulAddAVX512(SB), NOSPLIT, $0-40
 	MOVQ b+24(FP), BX
 	MOVQ n+32(FP), SI
 	CMPQ SI, $0x20
-	JL   rest265
+	JL   rest273
 
-whole264:
+whole272:
 	VMOVUPS     (CX), Z0
 	VMOVUPS     (DX), Z1
 	VFMADD231PS (BX), Z1, Z0
@@ -6099,11 +6169,11 @@ whole264:
 	ADDQ        $0x00000080, BX
 	SUBQ        $0x20, SI
 	CMPQ        SI, $0x20
-	JGE         whole264
+	JGE         whole272
 
-rest265:
+rest273:
 	TESTQ       SI, SI
-	JLE         end267
+	JLE         end275
 	MOVQ        SI, DI
 	MOVQ        $0x00000010, R8
 	CMPQ        DI, R8
@@ -6121,9 +6191,9 @@ rest265:
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
 	SUBQ        DI, SI
-	JMP         rest265
+	JMP         rest273
 
-end267:
+end275:
 	VZEROUPPER
 	RET
 
@@ -6139,9 +6209,9 @@ TEXT ·affineForwardAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out269
+	JLE     out277
 
-loop268:
+loop276:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -6197,9 +6267,9 @@ loop268:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop268
+	JNZ               loop276
 
-out269:
+out277:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -6246,9 +6316,9 @@ TEXT ·affineEvaluateAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out271
+	JLE     out279
 
-loop270:
+loop278:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -6297,9 +6367,9 @@ loop270:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, CX
 	DECQ              AX
-	JNZ               loop270
+	JNZ               loop278
 
-out271:
+out279:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -6316,9 +6386,9 @@ TEXT ·affineBackwardAVX512(SB), NOSPLIT, $0-56
 	MOVQ  x+40(FP), DI
 	MOVQ  save+48(FP), R8
 	TESTQ AX, AX
-	JLE   out273
+	JLE   out281
 
-loop272:
+loop280:
 	VMOVUPS     (BX), Z0
 	VMOVUPS     (SI), Z2
 	VMULPS      (R8), Z0, Z1
@@ -6341,9 +6411,9 @@ loop272:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, DI
 	DECQ        AX
-	JNZ         loop272
+	JNZ         loop280
 
-out273:
+out281:
 	VZEROUPPER
 	RET
 
@@ -6358,9 +6428,9 @@ TEXT ·affineInverseAVX512(SB), NOSPLIT, $0-40
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
 	TESTQ   AX, AX
-	JLE     out275
+	JLE     out283
 
-loop274:
+loop282:
 	VMOVUPS           128(SI), Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z2, Z3
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z3, Z3
@@ -6415,9 +6485,9 @@ loop274:
 	ADDQ              $0x00000080, CX
 	ADDQ              $0x00000080, BX
 	DECQ              AX
-	JNZ               loop274
+	JNZ               loop282
 
-out275:
+out283:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -6437,36 +6507,36 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-72
 	MOVQ constants+64(FP), R10
 	XORQ R11, R11
 	CMPQ AX, $0x10
-	JL   rest277
+	JL   rest285
 
-whole276:
+whole284:
 	VBROADCASTSS 28(R10), Z0
 	VBROADCASTSS 24(R10), Z1
 	TESTQ        DI, DI
-	JZ           unmasked280
+	JZ           unmasked288
 	VMOVUPS      (DI)(R11*1), Z2
 	VPTESTMD     Z2, Z2, K1
 	KORTESTW     K1, K1
-	JZ           frozen281
+	JZ           frozen289
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked280:
+unmasked288:
 	VXORPS Z2, Z2, Z2
 	MOVQ   R8, R12
 	MOVQ   R9, R13
 	TESTQ  R13, R13
-	JLE    out283
+	JLE    out291
 
-loop282:
+loop290:
 	MOVQ       (R12), R14
 	PREFETCHT0 1024(R14)(R11*1)
 	VADDPS     (R14)(R11*1), Z2, Z2
 	ADDQ       $0x18, R12
 	DECQ       R13
-	JNZ        loop282
+	JNZ        loop290
 
-out283:
+out291:
 	VMULPS       Z0, Z2, Z2
 	PREFETCHT0   1024(CX)(R11*1)
 	PREFETCHT0   1024(DX)(R11*1)
@@ -6498,7 +6568,7 @@ out283:
 	VFNMADD231PS Z1, Z0, Z2
 	VMOVUPS      Z2, (CX)(R11*1)
 	TESTQ        SI, SI
-	JZ           frozen281
+	JZ           frozen289
 	VMOVUPS      (SI)(R11*1), Z0
 	VSUBPS       Z2, Z0, Z0
 	VBROADCASTSS 40(R10), Z1
@@ -6506,15 +6576,15 @@ out283:
 	VADDPS       Z2, Z0, Z0
 	VMOVUPS      Z0, (SI)(R11*1)
 
-frozen281:
+frozen289:
 	ADDQ $0x40, R11
 	SUBQ $0x10, AX
 	CMPQ AX, $0x10
-	JGE  whole276
+	JGE  whole284
 
-rest277:
+rest285:
 	TESTQ        AX, AX
-	JLE          end279
+	JLE          end287
 	MOVQ         AX, R12
 	MOVQ         $0x00000010, R13
 	CMPQ         R12, R13
@@ -6525,31 +6595,31 @@ rest277:
 	VBROADCASTSS 28(R10), Z0
 	VBROADCASTSS 24(R10), Z1
 	TESTQ        DI, DI
-	JZ           unmasked284
+	JZ           unmasked292
 	VMOVUPS.Z    (DI)(R11*1), K1, Z2
 	VPTESTMD     Z2, Z2, K2
 	KORTESTW     K2, K2
-	JZ           frozen285
+	JZ           frozen293
 	VMULPS       Z2, Z0, Z0
 	VMULPS       Z2, Z1, Z1
 
-unmasked284:
+unmasked292:
 	VXORPS Z2, Z2, Z2
 	MOVQ   R8, R13
 	MOVQ   R9, R14
 	TESTQ  R14, R14
-	JLE    out287
+	JLE    out295
 
-loop286:
+loop294:
 	MOVQ       (R13), R15
 	PREFETCHT0 1024(R15)(R11*1)
 	VMOVUPS.Z  (R15)(R11*1), K1, Z3
 	VADDPS     Z3, Z2, Z2
 	ADDQ       $0x18, R13
 	DECQ       R14
-	JNZ        loop286
+	JNZ        loop294
 
-out287:
+out295:
 	VMULPS       Z0, Z2, Z2
 	PREFETCHT0   1024(CX)(R11*1)
 	PREFETCHT0   1024(DX)(R11*1)
@@ -6581,7 +6651,7 @@ out287:
 	VFNMADD231PS Z1, Z0, Z2
 	VMOVUPS      Z2, K1, (CX)(R11*1)
 	TESTQ        SI, SI
-	JZ           frozen285
+	JZ           frozen293
 	VMOVUPS.Z    (SI)(R11*1), K1, Z0
 	VSUBPS       Z2, Z0, Z0
 	VBROADCASTSS 40(R10), Z1
@@ -6589,12 +6659,12 @@ out287:
 	VADDPS       Z2, Z0, Z0
 	VMOVUPS      Z0, K1, (SI)(R11*1)
 
-frozen285:
+frozen293:
 	ADDQ $0x40, R11
 	SUBQ R12, AX
-	JMP  rest277
+	JMP  rest285
 
-end279:
+end287:
 	VZEROUPPER
 	RET
 
@@ -6610,34 +6680,34 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-40
 	VXORPS Z1, Z1, Z1
 	XORQ   DI, DI
 	CMPQ   CX, $0x10
-	JL     rest289
+	JL     rest297
 
-whole288:
+whole296:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           unmasked292
+	JZ           unmasked300
 	VMOVUPS      (DX)(DI*1), Z2
 	VPTESTMD     Z2, Z2, K1
 	KORTESTW     K1, K1
-	JZ           frozen293
+	JZ           frozen301
 	VMOVAPS      Z2, Z2
 
-unmasked292:
+unmasked300:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, R8
 	MOVQ   SI, R9
 	TESTQ  R9, R9
-	JLE    out295
+	JLE    out303
 
-loop294:
+loop302:
 	MOVQ       (R8), R10
 	PREFETCHT0 1024(R10)(DI*1)
 	VADDPS     (R10)(DI*1), Z3, Z3
 	ADDQ       $0x18, R8
 	DECQ       R9
-	JNZ        loop294
+	JNZ        loop302
 
-out295:
+out303:
 	VMULPS        Z2, Z3, Z3
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VCVTPS2PD     Y3, Z3
@@ -6645,15 +6715,15 @@ out295:
 	VFMADD231PD   Z3, Z3, Z0
 	VFMADD231PD   Z2, Z2, Z1
 
-frozen293:
+frozen301:
 	ADDQ $0x40, DI
 	SUBQ $0x10, CX
 	CMPQ CX, $0x10
-	JGE  whole288
+	JGE  whole296
 
-rest289:
+rest297:
 	TESTQ        CX, CX
-	JLE          end291
+	JLE          end299
 	MOVQ         CX, R8
 	MOVQ         $0x00000010, R9
 	CMPQ         R8, R9
@@ -6663,30 +6733,30 @@ rest289:
 	KMOVW        R9, K1
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           unmasked296
+	JZ           unmasked304
 	VMOVUPS.Z    (DX)(DI*1), K1, Z2
 	VPTESTMD     Z2, Z2, K2
 	KORTESTW     K2, K2
-	JZ           frozen297
+	JZ           frozen305
 	VMOVAPS      Z2, Z2
 
-unmasked296:
+unmasked304:
 	VXORPS Z3, Z3, Z3
 	MOVQ   BX, R9
 	MOVQ   SI, R10
 	TESTQ  R10, R10
-	JLE    out299
+	JLE    out307
 
-loop298:
+loop306:
 	MOVQ       (R9), R11
 	PREFETCHT0 1024(R11)(DI*1)
 	VMOVUPS.Z  (R11)(DI*1), K1, Z4
 	VADDPS     Z4, Z3, Z3
 	ADDQ       $0x18, R9
 	DECQ       R10
-	JNZ        loop298
+	JNZ        loop306
 
-out299:
+out307:
 	VMULPS        Z2, Z3, Z3
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VCVTPS2PD     Y3, Z3
@@ -6694,12 +6764,12 @@ out299:
 	VFMADD231PD   Z3, Z3, Z0
 	VFMADD231PD   Z2, Z2, Z1
 
-frozen297:
+frozen305:
 	ADDQ $0x40, DI
 	SUBQ R8, CX
-	JMP  rest289
+	JMP  rest297
 
-end291:
+end299:
 	VADDPD  Z0, Z1, Z0
 	VMOVUPD Z0, (AX)
 	VZEROUPPER
@@ -6715,7 +6785,7 @@ TEXT ·spline8ForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none300
+	JLE  none308
 
 feature:
 	MOVQ $0x00000001, R8
@@ -7883,7 +7953,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none300:
+none308:
 	VZEROUPPER
 	RET
 
@@ -7966,7 +8036,7 @@ TEXT ·spline8EvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none301
+	JLE  none309
 
 feature:
 	MOVQ $0x00000001, DI
@@ -8909,7 +8979,7 @@ vector:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(BX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep302
+	JE                saveStep310
 	VMULPS            Z4, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z5, Z5
@@ -8975,7 +9045,7 @@ vector:
 	VADDPS            64(SI), Z2, Z2
 	VMOVUPS           Z2, 64(SI)
 
-saveStep302:
+saveStep310:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -8987,7 +9057,7 @@ saveStep302:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none301:
+none309:
 	VZEROUPPER
 	RET
 
@@ -9001,7 +9071,7 @@ TEXT ·spline8BackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none303
+	JLE  none311
 
 feature:
 	MOVQ $0x00000002, R8
@@ -9267,7 +9337,7 @@ vector:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none303:
+none311:
 	VZEROUPPER
 	RET
 
@@ -9340,7 +9410,7 @@ TEXT ·spline8InverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none304
+	JLE  none312
 
 feature:
 	MOVQ $0x00000001, DI
@@ -10283,7 +10353,7 @@ vector:
 	VMOVAPS           Z10, K1, Z2
 	VMOVUPS           Z2, 64(DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep305
+	JE                saveStep313
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z4
 	VMULPS            Z4, Z0, Z3
@@ -10383,7 +10453,7 @@ vector:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(SI)
 
-saveStep305:
+saveStep313:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -10395,7 +10465,7 @@ saveStep305:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none304:
+none312:
 	VZEROUPPER
 	RET
 
@@ -10421,7 +10491,7 @@ TEXT ·splineForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none306
+	JLE  none314
 
 feature:
 	MOVQ $0x00000001, R10
@@ -10439,9 +10509,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out308
+	JLE          out316
 
-loop307:
+loop315:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -10470,9 +10540,9 @@ loop307:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop307
+	JNZ              loop315
 
-out308:
+out316:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -10492,9 +10562,9 @@ out308:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out310
+	JLE          out318
 
-loop309:
+loop317:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -10504,9 +10574,9 @@ loop309:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop309
+	JNZ         loop317
 
-out310:
+out318:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -10532,9 +10602,9 @@ out310:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out312
+	JLE          out320
 
-loop311:
+loop319:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -10564,9 +10634,9 @@ loop311:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop311
+	JNZ              loop319
 
-out312:
+out320:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -10580,9 +10650,9 @@ out312:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out314
+	JLE          out322
 
-loop313:
+loop321:
 	VMOVUPS     (R12), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -10592,9 +10662,9 @@ loop313:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop313
+	JNZ         loop321
 
-out314:
+out322:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -10607,9 +10677,9 @@ out314:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out316
+	JLE          out324
 
-loop315:
+loop323:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -10638,9 +10708,9 @@ loop315:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop315
+	JNZ              loop323
 
-out316:
+out324:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -10660,9 +10730,9 @@ out316:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out318
+	JLE          out326
 
-loop317:
+loop325:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -10672,9 +10742,9 @@ loop317:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop317
+	JNZ         loop325
 
-out318:
+out326:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -10700,9 +10770,9 @@ out318:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out320
+	JLE          out328
 
-loop319:
+loop327:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -10732,9 +10802,9 @@ loop319:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop319
+	JNZ              loop327
 
-out320:
+out328:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -10748,9 +10818,9 @@ out320:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out322
+	JLE          out330
 
-loop321:
+loop329:
 	VMOVUPS     (R12), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -10760,9 +10830,9 @@ loop321:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop321
+	JNZ         loop329
 
-out322:
+out330:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11008,7 +11078,7 @@ out322:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none306:
+none314:
 	VZEROUPPER
 	RET
 
@@ -11023,7 +11093,7 @@ TEXT ·splineEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none323
+	JLE  none331
 
 feature:
 	MOVQ $0x00000001, R9
@@ -11036,9 +11106,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out325
+	JLE          out333
 
-loop324:
+loop332:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -11063,9 +11133,9 @@ loop324:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop324
+	JNZ              loop332
 
-out325:
+out333:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -11085,9 +11155,9 @@ out325:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out327
+	JLE          out335
 
-loop326:
+loop334:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -11097,9 +11167,9 @@ loop326:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop326
+	JNZ         loop334
 
-out327:
+out335:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -11117,9 +11187,9 @@ out327:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out329
+	JLE          out337
 
-loop328:
+loop336:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -11145,9 +11215,9 @@ loop328:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop328
+	JNZ              loop336
 
-out329:
+out337:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11159,9 +11229,9 @@ out329:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out331
+	JLE          out339
 
-loop330:
+loop338:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -11171,9 +11241,9 @@ loop330:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop330
+	JNZ         loop338
 
-out331:
+out339:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -11185,9 +11255,9 @@ out331:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out333
+	JLE          out341
 
-loop332:
+loop340:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -11212,9 +11282,9 @@ loop332:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop332
+	JNZ              loop340
 
-out333:
+out341:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -11234,9 +11304,9 @@ out333:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out335
+	JLE          out343
 
-loop334:
+loop342:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -11246,9 +11316,9 @@ loop334:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop334
+	JNZ         loop342
 
-out335:
+out343:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -11266,9 +11336,9 @@ out335:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out337
+	JLE          out345
 
-loop336:
+loop344:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -11294,9 +11364,9 @@ loop336:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop336
+	JNZ              loop344
 
-out337:
+out345:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11308,9 +11378,9 @@ out337:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out339
+	JLE          out347
 
-loop338:
+loop346:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -11320,9 +11390,9 @@ loop338:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop338
+	JNZ         loop346
 
-out339:
+out347:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -11468,7 +11538,7 @@ out339:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep340
+	JE                saveStep348
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -11534,7 +11604,7 @@ out339:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep340:
+saveStep348:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -11546,7 +11616,7 @@ saveStep340:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none323:
+none331:
 	VZEROUPPER
 	RET
 
@@ -11562,7 +11632,7 @@ TEXT ·splineBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none341
+	JLE  none349
 
 feature:
 	MOVQ $0x00000002, R9
@@ -11629,9 +11699,9 @@ vector:
 	MOVQ              DX, R12
 	SUBQ              $0x01, R12
 	TESTQ             R12, R12
-	JLE               out343
+	JLE               out351
 
-loop342:
+loop350:
 	VCMPPS      $0x00, Z14, Z10, K1
 	VMOVAPS.Z   Z16, K1, Z17
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z18
@@ -11641,9 +11711,9 @@ loop342:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop342
+	JNZ         loop350
 
-out343:
+out351:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -11711,9 +11781,9 @@ out343:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out345
+	JLE               out353
 
-loop344:
+loop352:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -11726,9 +11796,9 @@ loop344:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop344
+	JNZ         loop352
 
-out345:
+out353:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -11754,9 +11824,9 @@ out345:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out347
+	JLE          out355
 
-loop346:
+loop354:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -11769,9 +11839,9 @@ loop346:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop346
+	JNZ         loop354
 
-out347:
+out355:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -11785,7 +11855,7 @@ out347:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none341:
+none349:
 	VZEROUPPER
 	RET
 
@@ -11800,7 +11870,7 @@ TEXT ·splineInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none348
+	JLE  none356
 
 feature:
 	MOVQ $0x00000001, R9
@@ -11816,9 +11886,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out350
+	JLE          out358
 
-loop349:
+loop357:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -11843,9 +11913,9 @@ loop349:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop349
+	JNZ              loop357
 
-out350:
+out358:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -11865,9 +11935,9 @@ out350:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out352
+	JLE          out360
 
-loop351:
+loop359:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -11877,9 +11947,9 @@ loop351:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop351
+	JNZ         loop359
 
-out352:
+out360:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -11889,9 +11959,9 @@ out352:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out354
+	JLE          out362
 
-loop353:
+loop361:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -11917,9 +11987,9 @@ loop353:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop353
+	JNZ              loop361
 
-out354:
+out362:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -11931,9 +12001,9 @@ out354:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out356
+	JLE          out364
 
-loop355:
+loop363:
 	VMOVUPS     (R10), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z8
@@ -11943,9 +12013,9 @@ loop355:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop355
+	JNZ         loop363
 
-out356:
+out364:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -11960,9 +12030,9 @@ out356:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out358
+	JLE          out366
 
-loop357:
+loop365:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -11987,9 +12057,9 @@ loop357:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop357
+	JNZ              loop365
 
-out358:
+out366:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12009,9 +12079,9 @@ out358:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out360
+	JLE          out368
 
-loop359:
+loop367:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12021,9 +12091,9 @@ loop359:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop359
+	JNZ         loop367
 
-out360:
+out368:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -12033,9 +12103,9 @@ out360:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out362
+	JLE          out370
 
-loop361:
+loop369:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12061,9 +12131,9 @@ loop361:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop361
+	JNZ              loop369
 
-out362:
+out370:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -12075,9 +12145,9 @@ out362:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out364
+	JLE          out372
 
-loop363:
+loop371:
 	VMOVUPS     (R10), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z16
@@ -12087,9 +12157,9 @@ loop363:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R10
 	DECQ        R11
-	JNZ         loop363
+	JNZ         loop371
 
-out364:
+out372:
 	VXORPS            Z17, Z17, Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -12245,7 +12315,7 @@ out364:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep365
+	JE                saveStep373
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -12345,7 +12415,7 @@ out364:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep365:
+saveStep373:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -12357,7 +12427,7 @@ saveStep365:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none348:
+none356:
 	VZEROUPPER
 	RET
 
@@ -12373,7 +12443,7 @@ TEXT ·splineCircularForwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ ladj+56(FP), R8
 	MOVQ save+80(FP), R9
 	CMPQ n+8(FP), $0x00
-	JLE  none366
+	JLE  none374
 
 feature:
 	MOVQ $0x00000001, R10
@@ -12391,9 +12461,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out368
+	JLE          out376
 
-loop367:
+loop375:
 	VMOVUPS          (R12), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -12422,9 +12492,9 @@ loop367:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop367
+	JNZ              loop375
 
-out368:
+out376:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -12444,9 +12514,9 @@ out368:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out370
+	JLE          out378
 
-loop369:
+loop377:
 	VMOVUPS     (R12), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -12456,9 +12526,9 @@ loop369:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop369
+	JNZ         loop377
 
-out370:
+out378:
 	VMOVUPS      Z2, 1280(R11)
 	VMOVUPS      Z3, 768(R11)
 	VMOVUPS      Z4, 896(R11)
@@ -12484,9 +12554,9 @@ out370:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out372
+	JLE          out380
 
-loop371:
+loop379:
 	VMOVUPS          (R12), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -12516,9 +12586,9 @@ loop371:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop371
+	JNZ              loop379
 
-out372:
+out380:
 	VMOVUPS      Z3, 1024(R11)
 	VMOVUPS      Z4, 1152(R11)
 	MOVQ         BX, R12
@@ -12531,9 +12601,9 @@ out372:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out374
+	JLE          out382
 
-loop373:
+loop381:
 	VMOVUPS     (R13), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -12543,9 +12613,9 @@ loop373:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop373
+	JNZ         loop381
 
-out374:
+out382:
 	VMOVUPS      (R12), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -12558,9 +12628,9 @@ out374:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R15
 	TESTQ        R15, R15
-	JLE          out376
+	JLE          out384
 
-loop375:
+loop383:
 	VMOVUPS          (R12), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -12589,9 +12659,9 @@ loop375:
 	ADDQ             $0x40, R13
 	ADDQ             $0x00000080, R14
 	DECQ             R15
-	JNZ              loop375
+	JNZ              loop383
 
-out376:
+out384:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -12611,9 +12681,9 @@ out376:
 	MOVQ         BX, R13
 	SUBQ         $0x01, R13
 	TESTQ        R13, R13
-	JLE          out378
+	JLE          out386
 
-loop377:
+loop385:
 	VMOVUPS     (R12), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -12623,9 +12693,9 @@ loop377:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R12
 	DECQ        R13
-	JNZ         loop377
+	JNZ         loop385
 
-out378:
+out386:
 	VMOVUPS      Z10, 1344(R11)
 	VMOVUPS      Z11, 832(R11)
 	VMOVUPS      Z12, 960(R11)
@@ -12651,9 +12721,9 @@ out378:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out380
+	JLE          out388
 
-loop379:
+loop387:
 	VMOVUPS          (R12), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -12683,9 +12753,9 @@ loop379:
 	ADDQ             $0x00000080, R12
 	ADDQ             $0x00000080, R13
 	DECQ             R14
-	JNZ              loop379
+	JNZ              loop387
 
-out380:
+out388:
 	VMOVUPS      Z11, 1088(R11)
 	VMOVUPS      Z12, 1216(R11)
 	MOVQ         BX, R12
@@ -12698,9 +12768,9 @@ out380:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R14
 	TESTQ        R14, R14
-	JLE          out382
+	JLE          out390
 
-loop381:
+loop389:
 	VMOVUPS     (R13), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -12710,9 +12780,9 @@ loop381:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R13
 	DECQ        R14
-	JNZ         loop381
+	JNZ         loop389
 
-out382:
+out390:
 	VMOVUPS           64(R12), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -12958,7 +13028,7 @@ out382:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none366:
+none374:
 	VZEROUPPER
 	RET
 
@@ -12973,7 +13043,7 @@ TEXT ·splineCircularEvaluateAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+48(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none383
+	JLE  none391
 
 feature:
 	MOVQ $0x00000001, R9
@@ -12986,9 +13056,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out385
+	JLE          out393
 
-loop384:
+loop392:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -13013,9 +13083,9 @@ loop384:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop384
+	JNZ              loop392
 
-out385:
+out393:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -13035,9 +13105,9 @@ out385:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out387
+	JLE          out395
 
-loop386:
+loop394:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -13047,9 +13117,9 @@ loop386:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop386
+	JNZ         loop394
 
-out387:
+out395:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z5
 	VDIVPS       Z4, Z5, Z5
 	VSUBPS       Z3, Z0, Z0
@@ -13067,9 +13137,9 @@ out387:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out389
+	JLE          out397
 
-loop388:
+loop396:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -13095,9 +13165,9 @@ loop388:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop388
+	JNZ              loop396
 
-out389:
+out397:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13108,9 +13178,9 @@ out389:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out391
+	JLE          out399
 
-loop390:
+loop398:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -13120,9 +13190,9 @@ loop390:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop390
+	JNZ         loop398
 
-out391:
+out399:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -13134,9 +13204,9 @@ out391:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out393
+	JLE          out401
 
-loop392:
+loop400:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -13161,9 +13231,9 @@ loop392:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop392
+	JNZ              loop400
 
-out393:
+out401:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -13183,9 +13253,9 @@ out393:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out395
+	JLE          out403
 
-loop394:
+loop402:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -13195,9 +13265,9 @@ loop394:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop394
+	JNZ         loop402
 
-out395:
+out403:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z13
 	VDIVPS       Z12, Z13, Z13
 	VSUBPS       Z11, Z2, Z2
@@ -13215,9 +13285,9 @@ out395:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out397
+	JLE          out405
 
-loop396:
+loop404:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -13243,9 +13313,9 @@ loop396:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop396
+	JNZ              loop404
 
-out397:
+out405:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13256,9 +13326,9 @@ out397:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out399
+	JLE          out407
 
-loop398:
+loop406:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -13268,9 +13338,9 @@ loop398:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop398
+	JNZ         loop406
 
-out399:
+out407:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -13416,7 +13486,7 @@ out399:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(DI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep400
+	JE                saveStep408
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z6, Z6
@@ -13482,7 +13552,7 @@ out399:
 	VADDPS            64(R8), Z2, Z2
 	VMOVUPS           Z2, 64(R8)
 
-saveStep400:
+saveStep408:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -13494,7 +13564,7 @@ saveStep400:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none383:
+none391:
 	VZEROUPPER
 	RET
 
@@ -13510,7 +13580,7 @@ TEXT ·splineCircularBackwardAVX512(SB), NOSPLIT, $0-88
 	MOVQ gl+72(FP), DI
 	MOVQ save+80(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none401
+	JLE  none409
 
 feature:
 	MOVQ $0x00000002, R9
@@ -13579,9 +13649,9 @@ vector:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z17
 	MOVQ              DX, R12
 	TESTQ             R12, R12
-	JLE               out403
+	JLE               out411
 
-loop402:
+loop410:
 	VCMPPS      $0x00, Z17, Z10, K1
 	VMOVAPS.Z   Z15, K1, Z18
 	VCMPPS      $0x00, Z17, Z14, K1
@@ -13591,9 +13661,9 @@ loop402:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop402
+	JNZ         loop410
 
-out403:
+out411:
 	VMULPS            Z8, Z1, Z10
 	VMULPS            Z8, Z10, Z10
 	VMULPS            Z11, Z10, Z10
@@ -13661,9 +13731,9 @@ out403:
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z6
 	MOVQ              DX, R13
 	TESTQ             R13, R13
-	JLE               out405
+	JLE               out413
 
-loop404:
+loop412:
 	VMOVAPS     Z3, Z7
 	VCMPPS      $0x1d, Z6, Z2, K1
 	VMOVAPS     Z1, K1, Z7
@@ -13676,9 +13746,9 @@ loop404:
 	ADDQ        $0x00000080, R11
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop404
+	JNZ         loop412
 
-out405:
+out413:
 	MOVQ         DX, R11
 	SHLQ         $0x07, R11
 	ADDQ         CX, R11
@@ -13704,9 +13774,9 @@ out405:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z3
 	MOVQ         DX, R12
 	TESTQ        R12, R12
-	JLE          out407
+	JLE          out415
 
-loop406:
+loop414:
 	VMOVAPS     Z1, Z5
 	VCMPPS      $0x1d, Z3, Z2, K1
 	VMOVAPS     Z4, K1, Z5
@@ -13719,9 +13789,9 @@ loop406:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop406
+	JNZ         loop414
 
-out407:
+out415:
 	ADDQ $0x40, CX
 	ADDQ $0x40, BX
 	ADDQ $0x40, SI
@@ -13735,7 +13805,7 @@ out407:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none401:
+none409:
 	VZEROUPPER
 	RET
 
@@ -13750,7 +13820,7 @@ TEXT ·splineCircularInverseAVX512(SB), NOSPLIT, $0-80
 	MOVQ y+64(FP), DI
 	MOVQ ladj+56(FP), R8
 	CMPQ n+8(FP), $0x00
-	JLE  none408
+	JLE  none416
 
 feature:
 	MOVQ $0x00000001, R9
@@ -13766,9 +13836,9 @@ vector:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z2
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out410
+	JLE          out418
 
-loop409:
+loop417:
 	VMOVUPS          (R10), Z3
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z6
@@ -13793,9 +13863,9 @@ loop409:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop409
+	JNZ              loop417
 
-out410:
+out418:
 	VBROADCASTSS (AX), Z2
 	VMINPS       Z0, Z2, Z0
 	VBROADCASTSS 4(AX), Z2
@@ -13815,9 +13885,9 @@ out410:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out412
+	JLE          out420
 
-loop411:
+loop419:
 	VMOVUPS     (R10), Z7
 	VCMPPS      $0x1e, Z5, Z0, K1
 	VMOVAPS     Z5, K1, Z3
@@ -13827,9 +13897,9 @@ loop411:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z6, Z6
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop411
+	JNZ         loop419
 
-out412:
+out420:
 	VSUBPS       Z3, Z0, Z0
 	VMINPS       Z4, Z0, Z0
 	VXORPS       Z3, Z3, Z3
@@ -13839,9 +13909,9 @@ out412:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z7
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out414
+	JLE          out422
 
-loop413:
+loop421:
 	VMOVUPS          (R10), Z8
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z8, Z9
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z11
@@ -13867,9 +13937,9 @@ loop413:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z7, Z7
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop413
+	JNZ              loop421
 
-out414:
+out422:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -13880,9 +13950,9 @@ out414:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z9
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out416
+	JLE          out424
 
-loop415:
+loop423:
 	VMOVUPS     (R11), Z10
 	VCMPPS      $0x1d, Z9, Z2, K1
 	VMOVAPS     Z10, K1, Z7
@@ -13892,9 +13962,9 @@ loop415:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z9, Z9
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop415
+	JNZ         loop423
 
-out416:
+out424:
 	VMOVUPS      (R10), Z9
 	VBROADCASTSS 16(AX), Z10
 	VCMPPS       $0x1d, Z10, Z2, K1
@@ -13909,9 +13979,9 @@ out416:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z10
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out418
+	JLE          out426
 
-loop417:
+loop425:
 	VMOVUPS          (R10), Z11
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
@@ -13936,9 +14006,9 @@ loop417:
 	ADDQ             $0x00000080, R10
 	ADDQ             $0x40, R11
 	DECQ             R12
-	JNZ              loop417
+	JNZ              loop425
 
-out418:
+out426:
 	VBROADCASTSS (AX), Z10
 	VMINPS       Z2, Z10, Z2
 	VBROADCASTSS 4(AX), Z10
@@ -13958,9 +14028,9 @@ out418:
 	MOVQ         BX, R11
 	SUBQ         $0x01, R11
 	TESTQ        R11, R11
-	JLE          out420
+	JLE          out428
 
-loop419:
+loop427:
 	VMOVUPS     (R10), Z15
 	VCMPPS      $0x1e, Z13, Z2, K1
 	VMOVAPS     Z13, K1, Z11
@@ -13970,9 +14040,9 @@ loop419:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z14, Z14
 	ADDQ        $0x40, R10
 	DECQ        R11
-	JNZ         loop419
+	JNZ         loop427
 
-out420:
+out428:
 	VSUBPS       Z11, Z2, Z2
 	VMINPS       Z12, Z2, Z2
 	VXORPS       Z11, Z11, Z11
@@ -13982,9 +14052,9 @@ out420:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z15
 	MOVQ         BX, R11
 	TESTQ        R11, R11
-	JLE          out422
+	JLE          out430
 
-loop421:
+loop429:
 	VMOVUPS          (R10), Z16
 	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
@@ -14010,9 +14080,9 @@ loop421:
 	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z15, Z15
 	ADDQ             $0x00000080, R10
 	DECQ             R11
-	JNZ              loop421
+	JNZ              loop429
 
-out422:
+out430:
 	MOVQ         BX, R10
 	SHLQ         $0x07, R10
 	ADDQ         R10, R10
@@ -14023,9 +14093,9 @@ out422:
 	VBROADCASTSS c00000000AVX512<>+0(SB), Z17
 	MOVQ         BX, R12
 	TESTQ        R12, R12
-	JLE          out424
+	JLE          out432
 
-loop423:
+loop431:
 	VMOVUPS     (R11), Z18
 	VCMPPS      $0x1d, Z17, Z10, K1
 	VMOVAPS     Z18, K1, Z15
@@ -14035,9 +14105,9 @@ loop423:
 	VADDPS.BCST c3f800000AVX512<>+0(SB), Z17, Z17
 	ADDQ        $0x00000080, R11
 	DECQ        R12
-	JNZ         loop423
+	JNZ         loop431
 
-out424:
+out432:
 	VMOVUPS           64(R10), Z17
 	VBROADCASTSS      16(AX), Z18
 	VCMPPS            $0x1d, Z18, Z10, K1
@@ -14193,7 +14263,7 @@ out424:
 	VMOVAPS           Z11, K1, Z3
 	VMOVUPS           Z3, 64(SI)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep425
+	JE                saveStep433
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
@@ -14293,7 +14363,7 @@ out424:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(R8)
 
-saveStep425:
+saveStep433:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, DI
@@ -14305,7 +14375,7 @@ saveStep425:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none408:
+none416:
 	VZEROUPPER
 	RET
 
@@ -14319,7 +14389,7 @@ TEXT ·spline8LateForwardAVX512(SB), NOSPLIT, $0-120
 	MOVQ ladj+56(FP), SI
 	MOVQ save+80(FP), DI
 	CMPQ n+8(FP), $0x00
-	JLE  none426
+	JLE  none434
 
 feature:
 	MOVQ $0x00000001, R8
@@ -14760,524 +14830,478 @@ vector:
 	VADDPS           Z10, Z6, Z6
 	VMOVUPS          Z3, 1024(R9)
 	VMOVUPS          Z4, 1152(R9)
-	LEAQ             2048(CX), R10
-	VXORPS           Z7, Z7, Z7
-	VXORPS           Z8, Z8, Z8
-	VMOVUPS          (R10), Z9
-	VMOVAPS          Z9, Z8
-	VMOVAPS          Z9, K1, Z7
-	VMOVUPS          128(R10), Z9
-	VMOVAPS          Z9, K1, Z8
-	VMOVAPS          Z9, K2, Z7
-	VMOVUPS          256(R10), Z9
-	VMOVAPS          Z9, K2, Z8
-	VMOVAPS          Z9, K3, Z7
-	VMOVUPS          384(R10), Z9
-	VMOVAPS          Z9, K3, Z8
-	VMOVAPS          Z9, K4, Z7
-	VMOVUPS          512(R10), Z9
-	VMOVAPS          Z9, K4, Z8
-	VMOVAPS          Z9, K5, Z7
-	VMOVUPS          640(R10), Z9
-	VMOVAPS          Z9, K5, Z8
-	VMOVAPS          Z9, K6, Z7
-	VMOVUPS          768(R10), Z9
-	VMOVAPS          Z9, K6, Z8
-	VMOVAPS          Z9, K7, Z7
-	VXORPS           Z9, Z9, Z9
-	VMOVAPS          Z9, K7, Z8
 	VCVTPS2DQ        Z2, Z2
-	VMOVUPS          64(DX), Z9
-	VXORPS           Z10, Z10, Z10
-	VMOVUPS          64(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z14
-	VMULPS           Z14, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z14
-	VSCALEFPS        Z12, Z14, Z14
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z14, Z13, Z13
-	VMOVUPS          Z13, 64(DI)
-	VADDPS           Z14, Z10, Z10
-	VMOVUPS          192(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z15
-	VMULPS           Z15, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z15
-	VSCALEFPS        Z12, Z15, Z15
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z15, Z13, Z13
-	VMOVUPS          Z13, 192(DI)
-	VADDPS           Z15, Z10, Z10
-	VMOVUPS          320(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z16
-	VMULPS           Z16, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z16
-	VSCALEFPS        Z12, Z16, Z16
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z16, Z13, Z13
-	VMOVUPS          Z13, 320(DI)
-	VADDPS           Z16, Z10, Z10
-	VMOVUPS          448(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z17
-	VMULPS           Z17, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z17
-	VSCALEFPS        Z12, Z17, Z17
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z17, Z13, Z13
-	VMOVUPS          Z13, 448(DI)
-	VADDPS           Z17, Z10, Z10
-	VMOVUPS          576(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z18
-	VMULPS           Z18, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z18
-	VSCALEFPS        Z12, Z18, Z18
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z18, Z13, Z13
-	VMOVUPS          Z13, 576(DI)
-	VADDPS           Z18, Z10, Z10
-	VMOVUPS          704(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z19
-	VMULPS           Z19, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z19
-	VSCALEFPS        Z12, Z19, Z19
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z19, Z13, Z13
-	VMOVUPS          Z13, 704(DI)
-	VADDPS           Z19, Z10, Z10
-	VMOVUPS          832(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z20
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z20
-	VMULPS           Z20, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z20
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z20
-	VSCALEFPS        Z12, Z20, Z20
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z20, Z13, Z13
-	VMOVUPS          Z13, 832(DI)
-	VADDPS           Z20, Z10, Z10
-	VMOVUPS          960(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z21
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z21
-	VMULPS           Z21, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z21
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z21
-	VSCALEFPS        Z12, Z21, Z21
-	VMULPS           Z13, Z13, Z13
-	VMULPS           Z21, Z13, Z13
-	VMOVUPS          Z13, 960(DI)
-	VADDPS           Z21, Z10, Z10
-	VBROADCASTSS     (AX), Z11
-	VMINPS           Z9, Z11, Z9
-	VBROADCASTSS     4(AX), Z11
-	VMAXPS           Z9, Z11, Z9
-	VBROADCASTSS     (AX), Z11
-	VADDPS           Z11, Z9, Z9
-	VBROADCASTSS     12(AX), Z11
+	VMOVUPS          64(DX), Z7
+	VXORPS           Z8, Z8, Z8
+	VMOVUPS          64(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z12
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z12
+	VMULPS           Z12, Z11, Z11
 	VMULPS           Z11, Z9, Z9
-	VMULPS           Z10, Z9, Z9
-	VXORPS           Z11, Z11, Z11
-	VXORPS           Z12, Z12, Z12
-	VMOVAPS          Z14, Z13
-	VMOVAPS          Z13, Z14
-	VCMPPS           $0x1e, Z14, Z9, K1
-	VMOVAPS          Z14, K1, Z12
-	VMOVAPS          Z15, K1, Z13
-	VADDPS           Z15, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K1, Z11
-	VCMPPS           $0x1e, Z14, Z9, K2
-	VMOVAPS          Z14, K2, Z12
-	VMOVAPS          Z16, K2, Z13
-	VADDPS           Z16, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K2, Z11
-	VCMPPS           $0x1e, Z14, Z9, K3
-	VMOVAPS          Z14, K3, Z12
-	VMOVAPS          Z17, K3, Z13
-	VADDPS           Z17, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K3, Z11
-	VCMPPS           $0x1e, Z14, Z9, K4
-	VMOVAPS          Z14, K4, Z12
-	VMOVAPS          Z18, K4, Z13
-	VADDPS           Z18, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K4, Z11
-	VCMPPS           $0x1e, Z14, Z9, K5
-	VMOVAPS          Z14, K5, Z12
-	VMOVAPS          Z19, K5, Z13
-	VADDPS           Z19, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K5, Z11
-	VCMPPS           $0x1e, Z14, Z9, K6
-	VMOVAPS          Z14, K6, Z12
-	VMOVAPS          Z20, K6, Z13
-	VADDPS           Z20, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K6, Z11
-	VCMPPS           $0x1e, Z14, Z9, K7
-	VMOVAPS          Z14, K7, Z12
-	VMOVAPS          Z21, K7, Z13
-	VADDPS           Z21, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K7, Z11
-	VMOVUPS          Z11, 1344(R9)
-	VMOVUPS          Z12, 832(R9)
-	VMOVUPS          Z13, 960(R9)
-	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z14
-	VDIVPS           Z13, Z14, Z14
-	VSUBPS           Z12, Z9, Z9
-	VMULPS           Z14, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z12
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z12
+	VSCALEFPS        Z10, Z12, Z12
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z12, Z11, Z11
+	VMOVUPS          Z11, 64(DI)
+	VADDPS           Z12, Z8, Z8
+	VMOVUPS          192(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z13
+	VMULPS           Z13, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z13
+	VSCALEFPS        Z10, Z13, Z13
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z13, Z11, Z11
+	VMOVUPS          Z11, 192(DI)
+	VADDPS           Z13, Z8, Z8
+	VMOVUPS          320(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z14
+	VMULPS           Z14, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z14
+	VSCALEFPS        Z10, Z14, Z14
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z14, Z11, Z11
+	VMOVUPS          Z11, 320(DI)
+	VADDPS           Z14, Z8, Z8
+	VMOVUPS          448(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z15
+	VMULPS           Z15, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z15
+	VSCALEFPS        Z10, Z15, Z15
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z15, Z11, Z11
+	VMOVUPS          Z11, 448(DI)
+	VADDPS           Z15, Z8, Z8
+	VMOVUPS          576(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z16
+	VMULPS           Z16, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z16
+	VSCALEFPS        Z10, Z16, Z16
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z16, Z11, Z11
+	VMOVUPS          Z11, 576(DI)
+	VADDPS           Z16, Z8, Z8
+	VMOVUPS          704(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z17
+	VMULPS           Z17, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z17
+	VSCALEFPS        Z10, Z17, Z17
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z17, Z11, Z11
+	VMOVUPS          Z11, 704(DI)
+	VADDPS           Z17, Z8, Z8
+	VMOVUPS          832(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z18
+	VMULPS           Z18, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z18
+	VSCALEFPS        Z10, Z18, Z18
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z18, Z11, Z11
+	VMOVUPS          Z11, 832(DI)
+	VADDPS           Z18, Z8, Z8
+	VMOVUPS          960(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z19
+	VMULPS           Z19, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z19
+	VSCALEFPS        Z10, Z19, Z19
+	VMULPS           Z11, Z11, Z11
+	VMULPS           Z19, Z11, Z11
+	VMOVUPS          Z11, 960(DI)
+	VADDPS           Z19, Z8, Z8
+	VBROADCASTSS     (AX), Z9
+	VMINPS           Z7, Z9, Z7
+	VBROADCASTSS     4(AX), Z9
+	VMAXPS           Z7, Z9, Z7
+	VBROADCASTSS     (AX), Z9
+	VADDPS           Z9, Z7, Z7
+	VBROADCASTSS     12(AX), Z9
+	VMULPS           Z9, Z7, Z7
+	VMULPS           Z8, Z7, Z7
+	VXORPS           Z9, Z9, Z9
+	VXORPS           Z10, Z10, Z10
+	VMOVAPS          Z12, Z11
+	VMOVAPS          Z11, Z12
+	VCMPPS           $0x1e, Z12, Z7, K1
+	VMOVAPS          Z12, K1, Z10
+	VMOVAPS          Z13, K1, Z11
+	VADDPS           Z13, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K1, Z9
+	VCMPPS           $0x1e, Z12, Z7, K2
+	VMOVAPS          Z12, K2, Z10
+	VMOVAPS          Z14, K2, Z11
+	VADDPS           Z14, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K2, Z9
+	VCMPPS           $0x1e, Z12, Z7, K3
+	VMOVAPS          Z12, K3, Z10
+	VMOVAPS          Z15, K3, Z11
+	VADDPS           Z15, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K3, Z9
+	VCMPPS           $0x1e, Z12, Z7, K4
+	VMOVAPS          Z12, K4, Z10
+	VMOVAPS          Z16, K4, Z11
+	VADDPS           Z16, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K4, Z9
+	VCMPPS           $0x1e, Z12, Z7, K5
+	VMOVAPS          Z12, K5, Z10
+	VMOVAPS          Z17, K5, Z11
+	VADDPS           Z17, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K5, Z9
+	VCMPPS           $0x1e, Z12, Z7, K6
+	VMOVAPS          Z12, K6, Z10
+	VMOVAPS          Z18, K6, Z11
+	VADDPS           Z18, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K6, Z9
+	VCMPPS           $0x1e, Z12, Z7, K7
+	VMOVAPS          Z12, K7, Z10
+	VMOVAPS          Z19, K7, Z11
+	VADDPS           Z19, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K7, Z9
+	VMOVUPS          Z9, 1344(R9)
+	VMOVUPS          Z10, 832(R9)
+	VMOVUPS          Z11, 960(R9)
 	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z12
-	VMINPS           Z9, Z12, Z9
-	VMOVUPS          Z9, 64(R9)
-	VMULPS           Z10, Z14, Z14
+	VDIVPS           Z11, Z12, Z12
+	VSUBPS           Z10, Z7, Z7
+	VMULPS           Z12, Z7, Z7
+	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z10
+	VMINPS           Z7, Z10, Z7
+	VMOVUPS          Z7, 64(R9)
+	VMULPS           Z8, Z12, Z12
 	LEAQ             1024(CX), R10
 	LEAQ             1024(DI), R11
-	VXORPS           Z12, Z12, Z12
-	VXORPS           Z15, Z15, Z15
-	VMOVUPS          64(R10), Z13
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z13, Z16
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z17, Z16
-	VRCP14PS         Z16, Z17
-	VFNMADD231PS     Z16, Z17, Z15
-	VMULPS           Z15, Z17, Z17
-	VMULPS           Z17, Z13, Z13
-	VRNDSCALEPS      $0x00, Z13, Z16
-	VSUBPS           Z16, Z13, Z13
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z13, Z15
-	VSCALEFPS        Z16, Z15, Z15
-	VMULPS           Z17, Z17, Z17
-	VMULPS           Z15, Z17, Z17
-	VMOVUPS          Z17, 64(R11)
-	VMOVAPS          Z15, Z13
-	VMOVAPS          Z15, Z15
-	VMOVUPS          192(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 192(R11)
-	VMOVAPS          Z15, K1, Z12
-	VMOVAPS          Z19, K1, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          320(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 320(R11)
-	VMOVAPS          Z15, K2, Z12
-	VMOVAPS          Z19, K2, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          448(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 448(R11)
-	VMOVAPS          Z15, K3, Z12
-	VMOVAPS          Z19, K3, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          576(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 576(R11)
-	VMOVAPS          Z15, K4, Z12
-	VMOVAPS          Z19, K4, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          704(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 704(R11)
-	VMOVAPS          Z15, K5, Z12
-	VMOVAPS          Z19, K5, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          832(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 832(R11)
-	VMOVAPS          Z15, K6, Z12
-	VMOVAPS          Z19, K6, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          960(R10), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMULPS           Z18, Z18, Z18
-	VMULPS           Z19, Z18, Z18
-	VMOVUPS          Z18, 960(R11)
-	VMOVAPS          Z15, K7, Z12
-	VMOVAPS          Z19, K7, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          Z12, 1088(R9)
-	VMOVUPS          Z13, 1216(R9)
-	LEAQ             2048(CX), R10
-	VXORPS           Z16, Z16, Z16
-	VXORPS           Z17, Z17, Z17
-	VMOVUPS          64(R10), Z18
-	VMOVAPS          Z18, Z17
-	VMOVAPS          Z18, K1, Z16
-	VMOVUPS          192(R10), Z18
-	VMOVAPS          Z18, K1, Z17
-	VMOVAPS          Z18, K2, Z16
-	VMOVUPS          320(R10), Z18
-	VMOVAPS          Z18, K2, Z17
-	VMOVAPS          Z18, K3, Z16
-	VMOVUPS          448(R10), Z18
-	VMOVAPS          Z18, K3, Z17
-	VMOVAPS          Z18, K4, Z16
-	VMOVUPS          576(R10), Z18
-	VMOVAPS          Z18, K4, Z17
-	VMOVAPS          Z18, K5, Z16
-	VMOVUPS          704(R10), Z18
-	VMOVAPS          Z18, K5, Z17
-	VMOVAPS          Z18, K6, Z16
-	VMOVUPS          832(R10), Z18
-	VMOVAPS          Z18, K6, Z17
-	VMOVAPS          Z18, K7, Z16
-	VXORPS           Z18, Z18, Z18
-	VMOVAPS          Z18, K7, Z17
-	VCVTPS2DQ        Z11, Z11
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z18
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z11, Z19
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z13, Z13, Z13
+	VMOVUPS          64(R10), Z11
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z14
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z15
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z15, Z14
+	VRCP14PS         Z14, Z15
+	VFNMADD231PS     Z14, Z15, Z13
+	VMULPS           Z13, Z15, Z15
+	VMULPS           Z15, Z11, Z11
+	VRNDSCALEPS      $0x00, Z11, Z14
+	VSUBPS           Z14, Z11, Z11
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z13
+	VSCALEFPS        Z14, Z13, Z13
+	VMULPS           Z15, Z15, Z15
+	VMULPS           Z13, Z15, Z15
+	VMOVUPS          Z15, 64(R11)
+	VMOVAPS          Z13, Z11
+	VMOVAPS          Z13, Z13
+	VMOVUPS          192(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 192(R11)
+	VMOVAPS          Z13, K1, Z10
+	VMOVAPS          Z17, K1, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          320(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 320(R11)
+	VMOVAPS          Z13, K2, Z10
+	VMOVAPS          Z17, K2, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          448(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 448(R11)
+	VMOVAPS          Z13, K3, Z10
+	VMOVAPS          Z17, K3, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          576(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 576(R11)
+	VMOVAPS          Z13, K4, Z10
+	VMOVAPS          Z17, K4, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          704(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 704(R11)
+	VMOVAPS          Z13, K5, Z10
+	VMOVAPS          Z17, K5, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          832(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 832(R11)
+	VMOVAPS          Z13, K6, Z10
+	VMOVAPS          Z17, K6, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          960(R10), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMULPS           Z16, Z16, Z16
+	VMULPS           Z17, Z16, Z16
+	VMOVUPS          Z16, 960(R11)
+	VMOVAPS          Z13, K7, Z10
+	VMOVAPS          Z17, K7, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          Z10, 1088(R9)
+	VMOVUPS          Z11, 1216(R9)
+	VCVTPS2DQ        Z9, Z9
 	MOVQ             uses+112(FP), R10
 	MOVLQSX          (R10), R10
 	MOVQ             hidden+88(FP), R11
 	MOVQ             table+96(FP), R12
+	VBROADCASTF64X4  (R12), Z14
+	ADDQ             $0x20, R12
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z15
+	VPERMPS          Z14, Z2, Z16
+	VPERMPS          Z14, Z15, Z17
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z9, Z18
+	VPERMPS          Z14, Z9, Z19
+	VPERMPS          Z14, Z18, Z14
 	TESTQ            R10, R10
-	JLE              out428
+	JLE              out436
 
-loop427:
+loop435:
 	VBROADCASTF64X4 (R12), Z20
+	ADDQ            $0x20, R12
 	VMOVUPS         (R11), Z21
 	VPERMPS         Z20, Z2, Z22
-	VFMADD231PS     Z21, Z22, Z7
-	VPERMPS         Z20, Z18, Z22
-	VFMADD231PS     Z21, Z22, Z8
-	VMOVUPS         64(R11), Z21
-	VPERMPS         Z20, Z11, Z22
 	VFMADD231PS     Z21, Z22, Z16
-	VPERMPS         Z20, Z19, Z20
-	VFMADD231PS     Z21, Z20, Z17
+	VPERMPS         Z20, Z15, Z22
+	VFMADD231PS     Z21, Z22, Z17
+	VMOVUPS         64(R11), Z21
+	VPERMPS         Z20, Z9, Z22
+	VFMADD231PS     Z21, Z22, Z19
+	VPERMPS         Z20, Z18, Z20
+	VFMADD231PS     Z21, Z20, Z14
 	ADDQ            $0x00000080, R11
-	ADDQ            $0x20, R12
 	DECQ            R10
-	JNZ             loop427
+	JNZ             loop435
 
-out428:
+out436:
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
-	VMULPS            Z1, Z6, Z11
-	VDIVPS            Z11, Z2, Z2
+	VMULPS            Z1, Z6, Z9
+	VDIVPS            Z9, Z2, Z2
 	VMULPS            Z2, Z1, Z1
 	VMULPS            Z2, Z6, Z6
 	VMOVUPS           Z6, 512(R9)
@@ -15286,147 +15310,147 @@ out428:
 	VMULPS            Z4, Z5, Z5
 	VMOVUPS           Z5, 128(R9)
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
-	VMULPS            Z10, Z15, Z6
+	VMULPS            Z8, Z13, Z6
 	VDIVPS            Z6, Z2, Z2
-	VMULPS            Z2, Z10, Z10
-	VMULPS            Z2, Z15, Z15
-	VMOVUPS           Z15, 576(R9)
-	VMOVUPS           Z10, 704(R9)
-	VMULPS            Z10, Z13, Z13
-	VMULPS            Z13, Z14, Z14
-	VMOVUPS           Z14, 192(R9)
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z2
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z8, Z6
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
-	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z11
-	VMULPS            Z2, Z6, Z15
-	VDIVPS            Z15, Z11, Z11
-	VMULPS            Z11, Z2, Z2
-	VMULPS            Z11, Z6, Z6
-	VMULPS            Z6, Z7, Z7
 	VMULPS            Z2, Z8, Z8
-	VMULPS            Z6, Z6, Z6
-	VMULPS            Z2, Z2, Z2
-	VMOVUPS           Z6, 1536(R9)
-	VMOVUPS           Z2, 1664(R9)
+	VMULPS            Z2, Z13, Z13
+	VMOVUPS           Z13, 576(R9)
+	VMOVUPS           Z8, 704(R9)
+	VMULPS            Z8, Z11, Z11
+	VMULPS            Z11, Z12, Z12
+	VMOVUPS           Z12, 192(R9)
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z16, Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z17, Z6
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
-	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z11
-	VMULPS            Z2, Z6, Z15
-	VDIVPS            Z15, Z11, Z11
-	VMULPS            Z11, Z2, Z2
-	VMULPS            Z11, Z6, Z6
+	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z9
+	VMULPS            Z2, Z6, Z13
+	VDIVPS            Z13, Z9, Z9
+	VMULPS            Z9, Z2, Z2
+	VMULPS            Z9, Z6, Z6
 	VMULPS            Z6, Z16, Z16
 	VMULPS            Z2, Z17, Z17
 	VMULPS            Z6, Z6, Z6
 	VMULPS            Z2, Z2, Z2
+	VMOVUPS           Z6, 1536(R9)
+	VMOVUPS           Z2, 1664(R9)
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z19, Z2
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z14, Z6
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
+	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z9
+	VMULPS            Z2, Z6, Z13
+	VDIVPS            Z13, Z9, Z9
+	VMULPS            Z9, Z2, Z2
+	VMULPS            Z9, Z6, Z6
+	VMULPS            Z6, Z19, Z19
+	VMULPS            Z2, Z14, Z14
+	VMULPS            Z6, Z6, Z6
+	VMULPS            Z2, Z2, Z2
 	VMOVUPS           Z6, 1600(R9)
 	VMOVUPS           Z2, 1728(R9)
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z7, Z2
-	VRNDSCALEPS       $0x00, Z2, Z2
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z7
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z6
-	VSCALEFPS         Z2, Z6, Z6
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z8, Z2
-	VRNDSCALEPS       $0x00, Z2, Z2
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z8
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z7
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z7
-	VSCALEFPS         Z2, Z7, Z7
-	VMOVUPS           Z6, 256(R9)
-	VMOVUPS           Z7, 384(R9)
 	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z16, Z2
 	VRNDSCALEPS       $0x00, Z2, Z2
 	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z16
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z8
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VSCALEFPS         Z2, Z8, Z8
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z6
+	VSCALEFPS         Z2, Z6, Z6
 	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z17, Z2
 	VRNDSCALEPS       $0x00, Z2, Z2
 	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z17
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z11
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z11
-	VSCALEFPS         Z2, Z11, Z11
-	VMOVUPS           Z8, 320(R9)
-	VMOVUPS           Z11, 448(R9)
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z9
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z9
+	VSCALEFPS         Z2, Z9, Z9
+	VMOVUPS           Z6, 256(R9)
+	VMOVUPS           Z9, 384(R9)
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z19, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z19
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z13
+	VSCALEFPS         Z2, Z13, Z13
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z14
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
+	VSCALEFPS         Z2, Z15, Z15
+	VMOVUPS           Z13, 320(R9)
+	VMOVUPS           Z15, 448(R9)
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z16
-	VMULPS            Z16, Z0, Z15
+	VMULPS            Z16, Z0, Z14
 	VMULPS            Z0, Z0, Z0
 	VMULPS            Z16, Z16, Z16
-	VADDPS            Z6, Z7, Z17
+	VADDPS            Z6, Z9, Z17
 	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z5, Z17
-	VFMADD213PS       Z5, Z15, Z17
+	VFMADD213PS       Z5, Z14, Z17
 	VDIVPS            Z17, Z2, Z17
-	VMULPS            Z15, Z5, Z2
+	VMULPS            Z14, Z5, Z2
 	VADDPS            Z2, Z2, Z2
 	VFMADD231PS       Z16, Z6, Z2
-	VFMADD231PS       Z0, Z7, Z2
+	VFMADD231PS       Z0, Z9, Z2
 	VMULPS            Z0, Z5, Z0
-	VFMADD231PS       Z15, Z6, Z0
+	VFMADD231PS       Z14, Z6, Z0
 	VMULPS            Z17, Z0, Z0
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z6
-	VSUBPS            Z9, Z6, Z15
-	VMULPS            Z15, Z9, Z7
-	VMULPS            Z9, Z9, Z9
-	VMULPS            Z15, Z15, Z15
-	VADDPS            Z8, Z11, Z16
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z14, Z16
-	VFMADD213PS       Z14, Z7, Z16
+	VSUBPS            Z7, Z6, Z14
+	VMULPS            Z14, Z7, Z9
+	VMULPS            Z7, Z7, Z7
+	VMULPS            Z14, Z14, Z14
+	VADDPS            Z13, Z15, Z16
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z12, Z16
+	VFMADD213PS       Z12, Z9, Z16
 	VDIVPS            Z16, Z6, Z16
-	VMULPS            Z7, Z14, Z6
+	VMULPS            Z9, Z12, Z6
 	VADDPS            Z6, Z6, Z6
-	VFMADD231PS       Z15, Z8, Z6
-	VFMADD231PS       Z9, Z11, Z6
-	VMULPS            Z9, Z14, Z9
-	VFMADD231PS       Z7, Z8, Z9
-	VMULPS            Z16, Z9, Z9
-	VMOVUPS           (DX), Z7
+	VFMADD231PS       Z14, Z13, Z6
+	VFMADD231PS       Z7, Z15, Z6
+	VMULPS            Z7, Z12, Z7
+	VFMADD231PS       Z9, Z13, Z7
+	VMULPS            Z16, Z7, Z7
+	VMOVUPS           (DX), Z9
 	VMULPS            Z1, Z3, Z1
 	VFMADD231PS       Z0, Z4, Z1
 	VBROADCASTSS      8(AX), Z0
 	VMULPS            Z0, Z1, Z1
 	VBROADCASTSS      4(AX), Z0
 	VADDPS            Z0, Z1, Z1
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z0
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z9, Z0
 	VBROADCASTSS      (AX), Z3
 	VCMPPS            $0x11, Z3, Z0, K1
-	VMOVAPS           Z1, K1, Z7
-	VMOVUPS           Z7, (BX)
+	VMOVAPS           Z1, K1, Z9
+	VMOVUPS           Z9, (BX)
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z0
 	VMOVAPS.Z         Z0, K1, Z0
 	VMOVUPS           Z0, 1408(R9)
 	VMOVUPS           64(DX), Z0
-	VMULPS            Z10, Z12, Z1
-	VFMADD231PS       Z9, Z13, Z1
+	VMULPS            Z8, Z10, Z1
+	VFMADD231PS       Z7, Z11, Z1
 	VBROADCASTSS      8(AX), Z3
 	VMULPS            Z3, Z1, Z1
 	VBROADCASTSS      4(AX), Z3
@@ -15471,7 +15495,7 @@ out428:
 	VMOVAPS.Z         Z3, K1, Z3
 	VADDPS            (SI), Z3, Z3
 	VMOVUPS           Z3, (SI)
-	VMULPS            Z14, Z16, Z16
+	VMULPS            Z12, Z16, Z16
 	VMULPS            Z16, Z16, Z16
 	VMULPS            Z16, Z6, Z6
 	VGETEXPPS         Z6, Z0
@@ -15519,7 +15543,7 @@ out428:
 	DECQ              n+8(FP)
 	JNZ               feature
 
-none426:
+none434:
 	VZEROUPPER
 	RET
 
@@ -15542,7 +15566,7 @@ TEXT ·spline8LateEvaluateAVX512(SB), NOSPLIT, $0-112
 	MOVQ y+48(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none429
+	JLE  none437
 
 feature:
 	MOVQ $0x00000001, DI
@@ -15927,597 +15951,551 @@ vector:
 	VMOVAPS          Z6, K7, Z3
 	VMOVAPS          Z10, K7, Z4
 	VADDPS           Z10, Z6, Z6
-	LEAQ             2048(CX), R8
-	VXORPS           Z7, Z7, Z7
-	VXORPS           Z8, Z8, Z8
-	VMOVUPS          (R8), Z9
-	VMOVAPS          Z9, Z8
-	VMOVAPS          Z9, K1, Z7
-	VMOVUPS          128(R8), Z9
-	VMOVAPS          Z9, K1, Z8
-	VMOVAPS          Z9, K2, Z7
-	VMOVUPS          256(R8), Z9
-	VMOVAPS          Z9, K2, Z8
-	VMOVAPS          Z9, K3, Z7
-	VMOVUPS          384(R8), Z9
-	VMOVAPS          Z9, K3, Z8
-	VMOVAPS          Z9, K4, Z7
-	VMOVUPS          512(R8), Z9
-	VMOVAPS          Z9, K4, Z8
-	VMOVAPS          Z9, K5, Z7
-	VMOVUPS          640(R8), Z9
-	VMOVAPS          Z9, K5, Z8
-	VMOVAPS          Z9, K6, Z7
-	VMOVUPS          768(R8), Z9
-	VMOVAPS          Z9, K6, Z8
-	VMOVAPS          Z9, K7, Z7
-	VXORPS           Z9, Z9, Z9
-	VMOVAPS          Z9, K7, Z8
 	VCVTPS2DQ        Z2, Z2
-	VMOVUPS          64(DX), Z9
-	VXORPS           Z10, Z10, Z10
-	VMOVUPS          64(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z14
-	VMULPS           Z14, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z14
-	VSCALEFPS        Z12, Z14, Z14
-	VADDPS           Z14, Z10, Z10
-	VMOVUPS          192(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z15
-	VMULPS           Z15, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z15
-	VSCALEFPS        Z12, Z15, Z15
-	VADDPS           Z15, Z10, Z10
-	VMOVUPS          320(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z16
-	VMULPS           Z16, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z16
-	VSCALEFPS        Z12, Z16, Z16
-	VADDPS           Z16, Z10, Z10
-	VMOVUPS          448(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z17
-	VMULPS           Z17, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z17
-	VSCALEFPS        Z12, Z17, Z17
-	VADDPS           Z17, Z10, Z10
-	VMOVUPS          576(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z18
-	VMULPS           Z18, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z18
-	VSCALEFPS        Z12, Z18, Z18
-	VADDPS           Z18, Z10, Z10
-	VMOVUPS          704(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z19
-	VMULPS           Z19, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z19
-	VSCALEFPS        Z12, Z19, Z19
-	VADDPS           Z19, Z10, Z10
-	VMOVUPS          832(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z20
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z20
-	VMULPS           Z20, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z20
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z20
-	VSCALEFPS        Z12, Z20, Z20
-	VADDPS           Z20, Z10, Z10
-	VMOVUPS          960(CX), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z21
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z21
-	VMULPS           Z21, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z21
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z21
-	VSCALEFPS        Z12, Z21, Z21
-	VADDPS           Z21, Z10, Z10
-	VBROADCASTSS     (AX), Z11
-	VMINPS           Z9, Z11, Z9
-	VBROADCASTSS     4(AX), Z11
-	VMAXPS           Z9, Z11, Z9
-	VBROADCASTSS     (AX), Z11
-	VADDPS           Z11, Z9, Z9
-	VBROADCASTSS     12(AX), Z11
+	VMOVUPS          64(DX), Z7
+	VXORPS           Z8, Z8, Z8
+	VMOVUPS          64(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z12
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z12
+	VMULPS           Z12, Z11, Z11
 	VMULPS           Z11, Z9, Z9
-	VMULPS           Z10, Z9, Z9
-	VXORPS           Z11, Z11, Z11
-	VXORPS           Z12, Z12, Z12
-	VMOVAPS          Z14, Z13
-	VMOVAPS          Z13, Z14
-	VCMPPS           $0x1e, Z14, Z9, K1
-	VMOVAPS          Z14, K1, Z12
-	VMOVAPS          Z15, K1, Z13
-	VADDPS           Z15, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K1, Z11
-	VCMPPS           $0x1e, Z14, Z9, K2
-	VMOVAPS          Z14, K2, Z12
-	VMOVAPS          Z16, K2, Z13
-	VADDPS           Z16, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K2, Z11
-	VCMPPS           $0x1e, Z14, Z9, K3
-	VMOVAPS          Z14, K3, Z12
-	VMOVAPS          Z17, K3, Z13
-	VADDPS           Z17, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K3, Z11
-	VCMPPS           $0x1e, Z14, Z9, K4
-	VMOVAPS          Z14, K4, Z12
-	VMOVAPS          Z18, K4, Z13
-	VADDPS           Z18, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K4, Z11
-	VCMPPS           $0x1e, Z14, Z9, K5
-	VMOVAPS          Z14, K5, Z12
-	VMOVAPS          Z19, K5, Z13
-	VADDPS           Z19, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K5, Z11
-	VCMPPS           $0x1e, Z14, Z9, K6
-	VMOVAPS          Z14, K6, Z12
-	VMOVAPS          Z20, K6, Z13
-	VADDPS           Z20, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K6, Z11
-	VCMPPS           $0x1e, Z14, Z9, K7
-	VMOVAPS          Z14, K7, Z12
-	VMOVAPS          Z21, K7, Z13
-	VADDPS           Z21, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K7, Z11
-	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z14
-	VDIVPS           Z13, Z14, Z14
-	VSUBPS           Z12, Z9, Z9
-	VMULPS           Z14, Z9, Z9
-	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z12
-	VMINPS           Z9, Z12, Z9
-	VMULPS           Z10, Z14, Z14
-	LEAQ             1024(CX), R8
-	VXORPS           Z12, Z12, Z12
-	VXORPS           Z15, Z15, Z15
-	VMOVUPS          64(R8), Z13
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z13, Z16
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z12
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z12
+	VSCALEFPS        Z10, Z12, Z12
+	VADDPS           Z12, Z8, Z8
+	VMOVUPS          192(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z13
+	VMULPS           Z13, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z13
+	VSCALEFPS        Z10, Z13, Z13
+	VADDPS           Z13, Z8, Z8
+	VMOVUPS          320(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z14
+	VMULPS           Z14, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z14
+	VSCALEFPS        Z10, Z14, Z14
+	VADDPS           Z14, Z8, Z8
+	VMOVUPS          448(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z17, Z16
-	VRCP14PS         Z16, Z17
-	VFNMADD231PS     Z16, Z17, Z15
-	VMULPS           Z15, Z17, Z17
-	VMULPS           Z17, Z13, Z13
-	VRNDSCALEPS      $0x00, Z13, Z16
-	VSUBPS           Z16, Z13, Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z15
+	VMULPS           Z15, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
 	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z13, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z13, Z15
-	VSCALEFPS        Z16, Z15, Z15
-	VMOVAPS          Z15, Z13
-	VMOVAPS          Z15, Z15
-	VMOVUPS          192(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z15
+	VSCALEFPS        Z10, Z15, Z15
+	VADDPS           Z15, Z8, Z8
+	VMOVUPS          576(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z16
+	VMULPS           Z16, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z16
+	VSCALEFPS        Z10, Z16, Z16
+	VADDPS           Z16, Z8, Z8
+	VMOVUPS          704(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z17
+	VMULPS           Z17, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z17
+	VSCALEFPS        Z10, Z17, Z17
+	VADDPS           Z17, Z8, Z8
+	VMOVUPS          832(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z18
+	VMULPS           Z18, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z18
+	VSCALEFPS        Z10, Z18, Z18
+	VADDPS           Z18, Z8, Z8
+	VMOVUPS          960(CX), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z19
+	VMULPS           Z19, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
 	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K1, Z12
-	VMOVAPS          Z19, K1, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          320(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K2, Z12
-	VMOVAPS          Z19, K2, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          448(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K3, Z12
-	VMOVAPS          Z19, K3, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          576(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K4, Z12
-	VMOVAPS          Z19, K4, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          704(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K5, Z12
-	VMOVAPS          Z19, K5, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          832(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K6, Z12
-	VMOVAPS          Z19, K6, Z13
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          960(R8), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K7, Z12
-	VMOVAPS          Z19, K7, Z13
-	VADDPS           Z19, Z15, Z15
-	LEAQ             2048(CX), R8
-	VXORPS           Z16, Z16, Z16
-	VXORPS           Z17, Z17, Z17
-	VMOVUPS          64(R8), Z18
-	VMOVAPS          Z18, Z17
-	VMOVAPS          Z18, K1, Z16
-	VMOVUPS          192(R8), Z18
-	VMOVAPS          Z18, K1, Z17
-	VMOVAPS          Z18, K2, Z16
-	VMOVUPS          320(R8), Z18
-	VMOVAPS          Z18, K2, Z17
-	VMOVAPS          Z18, K3, Z16
-	VMOVUPS          448(R8), Z18
-	VMOVAPS          Z18, K3, Z17
-	VMOVAPS          Z18, K4, Z16
-	VMOVUPS          576(R8), Z18
-	VMOVAPS          Z18, K4, Z17
-	VMOVAPS          Z18, K5, Z16
-	VMOVUPS          704(R8), Z18
-	VMOVAPS          Z18, K5, Z17
-	VMOVAPS          Z18, K6, Z16
-	VMOVUPS          832(R8), Z18
-	VMOVAPS          Z18, K6, Z17
-	VMOVAPS          Z18, K7, Z16
-	VXORPS           Z18, Z18, Z18
-	VMOVAPS          Z18, K7, Z17
-	VCVTPS2DQ        Z11, Z11
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z18
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z11, Z19
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z19
+	VSCALEFPS        Z10, Z19, Z19
+	VADDPS           Z19, Z8, Z8
+	VBROADCASTSS     (AX), Z9
+	VMINPS           Z7, Z9, Z7
+	VBROADCASTSS     4(AX), Z9
+	VMAXPS           Z7, Z9, Z7
+	VBROADCASTSS     (AX), Z9
+	VADDPS           Z9, Z7, Z7
+	VBROADCASTSS     12(AX), Z9
+	VMULPS           Z9, Z7, Z7
+	VMULPS           Z8, Z7, Z7
+	VXORPS           Z9, Z9, Z9
+	VXORPS           Z10, Z10, Z10
+	VMOVAPS          Z12, Z11
+	VMOVAPS          Z11, Z12
+	VCMPPS           $0x1e, Z12, Z7, K1
+	VMOVAPS          Z12, K1, Z10
+	VMOVAPS          Z13, K1, Z11
+	VADDPS           Z13, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K1, Z9
+	VCMPPS           $0x1e, Z12, Z7, K2
+	VMOVAPS          Z12, K2, Z10
+	VMOVAPS          Z14, K2, Z11
+	VADDPS           Z14, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K2, Z9
+	VCMPPS           $0x1e, Z12, Z7, K3
+	VMOVAPS          Z12, K3, Z10
+	VMOVAPS          Z15, K3, Z11
+	VADDPS           Z15, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K3, Z9
+	VCMPPS           $0x1e, Z12, Z7, K4
+	VMOVAPS          Z12, K4, Z10
+	VMOVAPS          Z16, K4, Z11
+	VADDPS           Z16, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K4, Z9
+	VCMPPS           $0x1e, Z12, Z7, K5
+	VMOVAPS          Z12, K5, Z10
+	VMOVAPS          Z17, K5, Z11
+	VADDPS           Z17, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K5, Z9
+	VCMPPS           $0x1e, Z12, Z7, K6
+	VMOVAPS          Z12, K6, Z10
+	VMOVAPS          Z18, K6, Z11
+	VADDPS           Z18, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K6, Z9
+	VCMPPS           $0x1e, Z12, Z7, K7
+	VMOVAPS          Z12, K7, Z10
+	VMOVAPS          Z19, K7, Z11
+	VADDPS           Z19, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K7, Z9
+	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z12
+	VDIVPS           Z11, Z12, Z12
+	VSUBPS           Z10, Z7, Z7
+	VMULPS           Z12, Z7, Z7
+	VBROADCASTSS     c3f800000AVX512<>+0(SB), Z10
+	VMINPS           Z7, Z10, Z7
+	VMULPS           Z8, Z12, Z12
+	LEAQ             1024(CX), R8
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z13, Z13, Z13
+	VMOVUPS          64(R8), Z11
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z14
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z15
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z15, Z14
+	VRCP14PS         Z14, Z15
+	VFNMADD231PS     Z14, Z15, Z13
+	VMULPS           Z13, Z15, Z15
+	VMULPS           Z15, Z11, Z11
+	VRNDSCALEPS      $0x00, Z11, Z14
+	VSUBPS           Z14, Z11, Z11
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z13
+	VSCALEFPS        Z14, Z13, Z13
+	VMOVAPS          Z13, Z11
+	VMOVAPS          Z13, Z13
+	VMOVUPS          192(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K1, Z10
+	VMOVAPS          Z17, K1, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          320(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K2, Z10
+	VMOVAPS          Z17, K2, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          448(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K3, Z10
+	VMOVAPS          Z17, K3, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          576(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K4, Z10
+	VMOVAPS          Z17, K4, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          704(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K5, Z10
+	VMOVAPS          Z17, K5, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          832(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K6, Z10
+	VMOVAPS          Z17, K6, Z11
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          960(R8), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K7, Z10
+	VMOVAPS          Z17, K7, Z11
+	VADDPS           Z17, Z13, Z13
+	VCVTPS2DQ        Z9, Z9
 	MOVQ             uses+104(FP), R8
 	MOVLQSX          (R8), R8
 	MOVQ             hidden+80(FP), R9
 	MOVQ             table+88(FP), R10
+	VBROADCASTF64X4  (R10), Z14
+	ADDQ             $0x20, R10
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z15
+	VPERMPS          Z14, Z2, Z16
+	VPERMPS          Z14, Z15, Z17
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z9, Z18
+	VPERMPS          Z14, Z9, Z19
+	VPERMPS          Z14, Z18, Z14
 	TESTQ            R8, R8
-	JLE              out431
+	JLE              out439
 
-loop430:
+loop438:
 	VBROADCASTF64X4 (R10), Z20
+	ADDQ            $0x20, R10
 	VMOVUPS         (R9), Z21
 	VPERMPS         Z20, Z2, Z22
-	VFMADD231PS     Z21, Z22, Z7
-	VPERMPS         Z20, Z18, Z22
-	VFMADD231PS     Z21, Z22, Z8
-	VMOVUPS         64(R9), Z21
-	VPERMPS         Z20, Z11, Z22
 	VFMADD231PS     Z21, Z22, Z16
-	VPERMPS         Z20, Z19, Z20
-	VFMADD231PS     Z21, Z20, Z17
+	VPERMPS         Z20, Z15, Z22
+	VFMADD231PS     Z21, Z22, Z17
+	VMOVUPS         64(R9), Z21
+	VPERMPS         Z20, Z9, Z22
+	VFMADD231PS     Z21, Z22, Z19
+	VPERMPS         Z20, Z18, Z20
+	VFMADD231PS     Z21, Z20, Z14
 	ADDQ            $0x00000080, R9
-	ADDQ            $0x20, R10
 	DECQ            R8
-	JNZ             loop430
+	JNZ             loop438
 
-out431:
+out439:
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
-	VMULPS            Z1, Z6, Z11
-	VDIVPS            Z11, Z2, Z2
+	VMULPS            Z1, Z6, Z9
+	VDIVPS            Z9, Z2, Z2
 	VMULPS            Z2, Z1, Z1
 	VMULPS            Z2, Z6, Z6
 	VMULPS            Z1, Z4, Z4
 	VMULPS            Z4, Z5, Z5
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
-	VMULPS            Z10, Z15, Z6
+	VMULPS            Z8, Z13, Z6
 	VDIVPS            Z6, Z2, Z2
-	VMULPS            Z2, Z10, Z10
-	VMULPS            Z2, Z15, Z15
-	VMULPS            Z10, Z13, Z13
-	VMULPS            Z13, Z14, Z14
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z2
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z8, Z6
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
-	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z11
-	VMULPS            Z2, Z6, Z15
-	VDIVPS            Z15, Z11, Z11
-	VMULPS            Z11, Z2, Z2
-	VMULPS            Z11, Z6, Z6
-	VMULPS            Z6, Z7, Z7
 	VMULPS            Z2, Z8, Z8
+	VMULPS            Z2, Z13, Z13
+	VMULPS            Z8, Z11, Z11
+	VMULPS            Z11, Z12, Z12
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z16, Z2
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z17, Z6
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
-	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z11
-	VMULPS            Z2, Z6, Z15
-	VDIVPS            Z15, Z11, Z11
-	VMULPS            Z11, Z2, Z2
-	VMULPS            Z11, Z6, Z6
+	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z9
+	VMULPS            Z2, Z6, Z13
+	VDIVPS            Z13, Z9, Z9
+	VMULPS            Z9, Z2, Z2
+	VMULPS            Z9, Z6, Z6
 	VMULPS            Z6, Z16, Z16
 	VMULPS            Z2, Z17, Z17
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z7, Z2
-	VRNDSCALEPS       $0x00, Z2, Z2
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z7
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z6
-	VSCALEFPS         Z2, Z6, Z6
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z8, Z2
-	VRNDSCALEPS       $0x00, Z2, Z2
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z8
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z7
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z7
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z7
-	VSCALEFPS         Z2, Z7, Z7
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z19, Z2
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z14, Z6
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z6, Z6
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z6, Z6
+	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z9
+	VMULPS            Z2, Z6, Z13
+	VDIVPS            Z13, Z9, Z9
+	VMULPS            Z9, Z2, Z2
+	VMULPS            Z9, Z6, Z6
+	VMULPS            Z6, Z19, Z19
+	VMULPS            Z2, Z14, Z14
 	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z16, Z2
 	VRNDSCALEPS       $0x00, Z2, Z2
 	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z16
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z8
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VSCALEFPS         Z2, Z8, Z8
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z6
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z6
+	VSCALEFPS         Z2, Z6, Z6
 	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z17, Z2
 	VRNDSCALEPS       $0x00, Z2, Z2
 	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z17
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z11
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z11
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z11
-	VSCALEFPS         Z2, Z11, Z11
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z9
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z9
+	VSCALEFPS         Z2, Z9, Z9
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z19, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z19
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z13
+	VSCALEFPS         Z2, Z13, Z13
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z2, Z14
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z15
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z15
+	VSCALEFPS         Z2, Z15, Z15
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
 	VSUBPS            Z0, Z2, Z16
-	VMULPS            Z16, Z0, Z15
+	VMULPS            Z16, Z0, Z14
 	VMULPS            Z0, Z0, Z0
 	VMULPS            Z16, Z16, Z16
-	VADDPS            Z6, Z7, Z17
+	VADDPS            Z6, Z9, Z17
 	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z5, Z17
-	VFMADD213PS       Z5, Z15, Z17
+	VFMADD213PS       Z5, Z14, Z17
 	VDIVPS            Z17, Z2, Z17
-	VMULPS            Z15, Z5, Z2
+	VMULPS            Z14, Z5, Z2
 	VADDPS            Z2, Z2, Z2
 	VFMADD231PS       Z16, Z6, Z2
-	VFMADD231PS       Z0, Z7, Z2
+	VFMADD231PS       Z0, Z9, Z2
 	VMULPS            Z0, Z5, Z0
-	VFMADD231PS       Z15, Z6, Z0
+	VFMADD231PS       Z14, Z6, Z0
 	VMULPS            Z17, Z0, Z0
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z6
-	VSUBPS            Z9, Z6, Z15
-	VMULPS            Z15, Z9, Z7
-	VMULPS            Z9, Z9, Z9
-	VMULPS            Z15, Z15, Z15
-	VADDPS            Z8, Z11, Z16
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z14, Z16
-	VFMADD213PS       Z14, Z7, Z16
+	VSUBPS            Z7, Z6, Z14
+	VMULPS            Z14, Z7, Z9
+	VMULPS            Z7, Z7, Z7
+	VMULPS            Z14, Z14, Z14
+	VADDPS            Z13, Z15, Z16
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z12, Z16
+	VFMADD213PS       Z12, Z9, Z16
 	VDIVPS            Z16, Z6, Z16
-	VMULPS            Z7, Z14, Z6
+	VMULPS            Z9, Z12, Z6
 	VADDPS            Z6, Z6, Z6
-	VFMADD231PS       Z15, Z8, Z6
-	VFMADD231PS       Z9, Z11, Z6
-	VMULPS            Z9, Z14, Z9
-	VFMADD231PS       Z7, Z8, Z9
-	VMULPS            Z16, Z9, Z9
-	VMOVUPS           (DX), Z7
+	VFMADD231PS       Z14, Z13, Z6
+	VFMADD231PS       Z7, Z15, Z6
+	VMULPS            Z7, Z12, Z7
+	VFMADD231PS       Z9, Z13, Z7
+	VMULPS            Z16, Z7, Z7
+	VMOVUPS           (DX), Z9
 	VMULPS            Z1, Z3, Z1
 	VFMADD231PS       Z0, Z4, Z1
 	VBROADCASTSS      8(AX), Z0
 	VMULPS            Z0, Z1, Z1
 	VBROADCASTSS      4(AX), Z0
 	VADDPS            Z0, Z1, Z1
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z0
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z9, Z0
 	VBROADCASTSS      (AX), Z3
 	VCMPPS            $0x11, Z3, Z0, K1
-	VMOVAPS           Z1, K1, Z7
-	VMOVUPS           Z7, (BX)
+	VMOVAPS           Z1, K1, Z9
+	VMOVUPS           Z9, (BX)
 	VMOVUPS           64(DX), Z0
-	VMULPS            Z10, Z12, Z1
-	VFMADD231PS       Z9, Z13, Z1
+	VMULPS            Z8, Z10, Z1
+	VFMADD231PS       Z7, Z11, Z1
 	VBROADCASTSS      8(AX), Z3
 	VMULPS            Z3, Z1, Z1
 	VBROADCASTSS      4(AX), Z3
@@ -16528,7 +16506,7 @@ out431:
 	VMOVAPS           Z1, K1, Z0
 	VMOVUPS           Z0, 64(BX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep432
+	JE                saveStep440
 	VMULPS            Z5, Z17, Z17
 	VMULPS            Z17, Z17, Z17
 	VMULPS            Z17, Z2, Z2
@@ -16561,7 +16539,7 @@ out431:
 	VMOVAPS.Z         Z3, K1, Z3
 	VADDPS            (SI), Z3, Z3
 	VMOVUPS           Z3, (SI)
-	VMULPS            Z14, Z16, Z16
+	VMULPS            Z12, Z16, Z16
 	VMULPS            Z16, Z16, Z16
 	VMULPS            Z16, Z6, Z6
 	VGETEXPPS         Z6, Z0
@@ -16594,7 +16572,7 @@ out431:
 	VADDPS            64(SI), Z2, Z2
 	VMOVUPS           Z2, 64(SI)
 
-saveStep432:
+saveStep440:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -16609,7 +16587,7 @@ saveStep432:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none429:
+none437:
 	VZEROUPPER
 	RET
 
@@ -16622,7 +16600,7 @@ TEXT ·spline8LateInverseAVX512(SB), NOSPLIT, $0-112
 	MOVQ y+64(FP), BX
 	MOVQ ladj+56(FP), SI
 	CMPQ n+8(FP), $0x00
-	JLE  none433
+	JLE  none441
 
 feature:
 	MOVQ $0x00000001, DI
@@ -17002,464 +16980,418 @@ vector:
 	VMOVAPS          Z6, K7, Z3
 	VMOVAPS          Z10, K7, Z5
 	VADDPS           Z10, Z6, Z6
-	LEAQ             2048(CX), R8
-	VXORPS           Z7, Z7, Z7
-	VXORPS           Z8, Z8, Z8
-	VMOVUPS          (R8), Z9
-	VMOVAPS          Z9, Z8
-	VMOVAPS          Z9, K1, Z7
-	VMOVUPS          128(R8), Z9
-	VMOVAPS          Z9, K1, Z8
-	VMOVAPS          Z9, K2, Z7
-	VMOVUPS          256(R8), Z9
-	VMOVAPS          Z9, K2, Z8
-	VMOVAPS          Z9, K3, Z7
-	VMOVUPS          384(R8), Z9
-	VMOVAPS          Z9, K3, Z8
-	VMOVAPS          Z9, K4, Z7
-	VMOVUPS          512(R8), Z9
-	VMOVAPS          Z9, K4, Z8
-	VMOVAPS          Z9, K5, Z7
-	VMOVUPS          640(R8), Z9
-	VMOVAPS          Z9, K5, Z8
-	VMOVAPS          Z9, K6, Z7
-	VMOVUPS          768(R8), Z9
-	VMOVAPS          Z9, K6, Z8
-	VMOVAPS          Z9, K7, Z7
-	VXORPS           Z9, Z9, Z9
-	VMOVAPS          Z9, K7, Z8
 	VCVTPS2DQ        Z2, Z2
-	VMOVUPS          64(BX), Z9
+	VMOVUPS          64(BX), Z7
 	LEAQ             1024(CX), R8
-	VXORPS           Z10, Z10, Z10
-	VMOVUPS          64(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z14
-	VMULPS           Z14, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z14
-	VSCALEFPS        Z12, Z14, Z14
-	VADDPS           Z14, Z10, Z10
-	VMOVUPS          192(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z15
-	VMULPS           Z15, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z15
-	VSCALEFPS        Z12, Z15, Z15
-	VADDPS           Z15, Z10, Z10
-	VMOVUPS          320(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z16
-	VMULPS           Z16, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z16
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z16
-	VSCALEFPS        Z12, Z16, Z16
-	VADDPS           Z16, Z10, Z10
-	VMOVUPS          448(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z17
-	VMULPS           Z17, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z17
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z17
-	VSCALEFPS        Z12, Z17, Z17
-	VADDPS           Z17, Z10, Z10
-	VMOVUPS          576(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z18
-	VMULPS           Z18, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z18
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z18
-	VSCALEFPS        Z12, Z18, Z18
-	VADDPS           Z18, Z10, Z10
-	VMOVUPS          704(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z19
-	VMULPS           Z19, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z19
-	VSCALEFPS        Z12, Z19, Z19
-	VADDPS           Z19, Z10, Z10
-	VMOVUPS          832(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z20
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z20
-	VMULPS           Z20, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z20
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z20
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z20
-	VSCALEFPS        Z12, Z20, Z20
-	VADDPS           Z20, Z10, Z10
-	VMOVUPS          960(R8), Z11
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z11, Z12
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z21
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z13
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z13, Z12
-	VRCP14PS         Z12, Z13
-	VFNMADD231PS     Z12, Z13, Z21
-	VMULPS           Z21, Z13, Z13
-	VMULPS           Z13, Z11, Z11
-	VRNDSCALEPS      $0x00, Z11, Z12
-	VSUBPS           Z12, Z11, Z11
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z21
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z11, Z21
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z11, Z21
-	VSCALEFPS        Z12, Z21, Z21
-	VADDPS           Z21, Z10, Z10
-	VBROADCASTSS     (AX), Z11
-	VMINPS           Z9, Z11, Z9
-	VBROADCASTSS     4(AX), Z11
-	VMAXPS           Z9, Z11, Z9
-	VBROADCASTSS     (AX), Z11
-	VADDPS           Z11, Z9, Z9
-	VBROADCASTSS     12(AX), Z11
+	VXORPS           Z8, Z8, Z8
+	VMOVUPS          64(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z12
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z12
+	VMULPS           Z12, Z11, Z11
 	VMULPS           Z11, Z9, Z9
-	VMULPS           Z10, Z9, Z9
-	VXORPS           Z11, Z11, Z11
-	VXORPS           Z12, Z12, Z12
-	VMOVAPS          Z14, Z13
-	VMOVAPS          Z13, Z14
-	VCMPPS           $0x1e, Z14, Z9, K1
-	VMOVAPS          Z14, K1, Z12
-	VMOVAPS          Z15, K1, Z13
-	VADDPS           Z15, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K1, Z11
-	VCMPPS           $0x1e, Z14, Z9, K2
-	VMOVAPS          Z14, K2, Z12
-	VMOVAPS          Z16, K2, Z13
-	VADDPS           Z16, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K2, Z11
-	VCMPPS           $0x1e, Z14, Z9, K3
-	VMOVAPS          Z14, K3, Z12
-	VMOVAPS          Z17, K3, Z13
-	VADDPS           Z17, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K3, Z11
-	VCMPPS           $0x1e, Z14, Z9, K4
-	VMOVAPS          Z14, K4, Z12
-	VMOVAPS          Z18, K4, Z13
-	VADDPS           Z18, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K4, Z11
-	VCMPPS           $0x1e, Z14, Z9, K5
-	VMOVAPS          Z14, K5, Z12
-	VMOVAPS          Z19, K5, Z13
-	VADDPS           Z19, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K5, Z11
-	VCMPPS           $0x1e, Z14, Z9, K6
-	VMOVAPS          Z14, K6, Z12
-	VMOVAPS          Z20, K6, Z13
-	VADDPS           Z20, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K6, Z11
-	VCMPPS           $0x1e, Z14, Z9, K7
-	VMOVAPS          Z14, K7, Z12
-	VMOVAPS          Z21, K7, Z13
-	VADDPS           Z21, Z14, Z14
-	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z11, K7, Z11
-	VSUBPS           Z12, Z9, Z9
-	VMINPS           Z13, Z9, Z9
-	VXORPS           Z12, Z12, Z12
-	VXORPS           Z15, Z15, Z15
-	VMOVUPS          64(CX), Z14
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z16
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z12
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z12
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z12
+	VSCALEFPS        Z10, Z12, Z12
+	VADDPS           Z12, Z8, Z8
+	VMOVUPS          192(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z13
+	VMULPS           Z13, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z13
+	VSCALEFPS        Z10, Z13, Z13
+	VADDPS           Z13, Z8, Z8
+	VMOVUPS          320(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z14
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z14
+	VMULPS           Z14, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z14
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z14
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z14
+	VSCALEFPS        Z10, Z14, Z14
+	VADDPS           Z14, Z8, Z8
+	VMOVUPS          448(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z15
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z17
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z17, Z16
-	VRCP14PS         Z16, Z17
-	VFNMADD231PS     Z16, Z17, Z15
-	VMULPS           Z15, Z17, Z17
-	VMULPS           Z17, Z14, Z14
-	VRNDSCALEPS      $0x00, Z14, Z16
-	VSUBPS           Z16, Z14, Z14
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z15
+	VMULPS           Z15, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
 	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z15
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z15
-	VSCALEFPS        Z16, Z15, Z15
-	VMOVAPS          Z15, Z14
-	VMOVAPS          Z15, Z15
-	VMOVUPS          192(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z15
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z15
+	VSCALEFPS        Z10, Z15, Z15
+	VADDPS           Z15, Z8, Z8
+	VMOVUPS          576(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z16
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z16
+	VMULPS           Z16, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z16
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z16
+	VSCALEFPS        Z10, Z16, Z16
+	VADDPS           Z16, Z8, Z8
+	VMOVUPS          704(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z17
+	VMULPS           Z17, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z17
+	VSCALEFPS        Z10, Z17, Z17
+	VADDPS           Z17, Z8, Z8
+	VMOVUPS          832(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z18
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z18
+	VMULPS           Z18, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z18
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z18
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z18
+	VSCALEFPS        Z10, Z18, Z18
+	VADDPS           Z18, Z8, Z8
+	VMOVUPS          960(R8), Z9
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z9, Z10
 	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z11
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z11, Z10
+	VRCP14PS         Z10, Z11
+	VFNMADD231PS     Z10, Z11, Z19
+	VMULPS           Z19, Z11, Z11
+	VMULPS           Z11, Z9, Z9
+	VRNDSCALEPS      $0x00, Z9, Z10
+	VSUBPS           Z10, Z9, Z9
 	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K1, Z12
-	VMOVAPS          Z19, K1, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          320(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K2, Z12
-	VMOVAPS          Z19, K2, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          448(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K3, Z12
-	VMOVAPS          Z19, K3, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          576(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K4, Z12
-	VMOVAPS          Z19, K4, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          704(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K5, Z12
-	VMOVAPS          Z19, K5, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          832(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K6, Z12
-	VMOVAPS          Z19, K6, Z14
-	VADDPS           Z19, Z15, Z15
-	VMOVUPS          960(CX), Z16
-	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z16, Z17
-	VBROADCASTSS     c40000000AVX512<>+0(SB), Z19
-	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z18
-	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z18, Z17
-	VRCP14PS         Z17, Z18
-	VFNMADD231PS     Z17, Z18, Z19
-	VMULPS           Z19, Z18, Z18
-	VMULPS           Z18, Z16, Z16
-	VRNDSCALEPS      $0x00, Z16, Z17
-	VSUBPS           Z17, Z16, Z16
-	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z19
-	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z16, Z19
-	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z16, Z19
-	VSCALEFPS        Z17, Z19, Z19
-	VMOVAPS          Z15, K7, Z12
-	VMOVAPS          Z19, K7, Z14
-	VADDPS           Z19, Z15, Z15
-	LEAQ             2048(CX), R8
-	VXORPS           Z16, Z16, Z16
-	VXORPS           Z17, Z17, Z17
-	VMOVUPS          64(R8), Z18
-	VMOVAPS          Z18, Z17
-	VMOVAPS          Z18, K1, Z16
-	VMOVUPS          192(R8), Z18
-	VMOVAPS          Z18, K1, Z17
-	VMOVAPS          Z18, K2, Z16
-	VMOVUPS          320(R8), Z18
-	VMOVAPS          Z18, K2, Z17
-	VMOVAPS          Z18, K3, Z16
-	VMOVUPS          448(R8), Z18
-	VMOVAPS          Z18, K3, Z17
-	VMOVAPS          Z18, K4, Z16
-	VMOVUPS          576(R8), Z18
-	VMOVAPS          Z18, K4, Z17
-	VMOVAPS          Z18, K5, Z16
-	VMOVUPS          704(R8), Z18
-	VMOVAPS          Z18, K5, Z17
-	VMOVAPS          Z18, K6, Z16
-	VMOVUPS          832(R8), Z18
-	VMOVAPS          Z18, K6, Z17
-	VMOVAPS          Z18, K7, Z16
-	VXORPS           Z18, Z18, Z18
-	VMOVAPS          Z18, K7, Z17
-	VCVTPS2DQ        Z11, Z11
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z18
-	VPADDD.BCST      c00000001AVX512<>+0(SB), Z11, Z19
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z9, Z19
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z9, Z19
+	VSCALEFPS        Z10, Z19, Z19
+	VADDPS           Z19, Z8, Z8
+	VBROADCASTSS     (AX), Z9
+	VMINPS           Z7, Z9, Z7
+	VBROADCASTSS     4(AX), Z9
+	VMAXPS           Z7, Z9, Z7
+	VBROADCASTSS     (AX), Z9
+	VADDPS           Z9, Z7, Z7
+	VBROADCASTSS     12(AX), Z9
+	VMULPS           Z9, Z7, Z7
+	VMULPS           Z8, Z7, Z7
+	VXORPS           Z9, Z9, Z9
+	VXORPS           Z10, Z10, Z10
+	VMOVAPS          Z12, Z11
+	VMOVAPS          Z11, Z12
+	VCMPPS           $0x1e, Z12, Z7, K1
+	VMOVAPS          Z12, K1, Z10
+	VMOVAPS          Z13, K1, Z11
+	VADDPS           Z13, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K1, Z9
+	VCMPPS           $0x1e, Z12, Z7, K2
+	VMOVAPS          Z12, K2, Z10
+	VMOVAPS          Z14, K2, Z11
+	VADDPS           Z14, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K2, Z9
+	VCMPPS           $0x1e, Z12, Z7, K3
+	VMOVAPS          Z12, K3, Z10
+	VMOVAPS          Z15, K3, Z11
+	VADDPS           Z15, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K3, Z9
+	VCMPPS           $0x1e, Z12, Z7, K4
+	VMOVAPS          Z12, K4, Z10
+	VMOVAPS          Z16, K4, Z11
+	VADDPS           Z16, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K4, Z9
+	VCMPPS           $0x1e, Z12, Z7, K5
+	VMOVAPS          Z12, K5, Z10
+	VMOVAPS          Z17, K5, Z11
+	VADDPS           Z17, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K5, Z9
+	VCMPPS           $0x1e, Z12, Z7, K6
+	VMOVAPS          Z12, K6, Z10
+	VMOVAPS          Z18, K6, Z11
+	VADDPS           Z18, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K6, Z9
+	VCMPPS           $0x1e, Z12, Z7, K7
+	VMOVAPS          Z12, K7, Z10
+	VMOVAPS          Z19, K7, Z11
+	VADDPS           Z19, Z12, Z12
+	VADDPS.BCST      c3f800000AVX512<>+0(SB), Z9, K7, Z9
+	VSUBPS           Z10, Z7, Z7
+	VMINPS           Z11, Z7, Z7
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z13, Z13, Z13
+	VMOVUPS          64(CX), Z12
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z12, Z14
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z13
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z15
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z15, Z14
+	VRCP14PS         Z14, Z15
+	VFNMADD231PS     Z14, Z15, Z13
+	VMULPS           Z13, Z15, Z15
+	VMULPS           Z15, Z12, Z12
+	VRNDSCALEPS      $0x00, Z12, Z14
+	VSUBPS           Z14, Z12, Z12
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z12, Z13
+	VSCALEFPS        Z14, Z13, Z13
+	VMOVAPS          Z13, Z12
+	VMOVAPS          Z13, Z13
+	VMOVUPS          192(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K1, Z10
+	VMOVAPS          Z17, K1, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          320(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K2, Z10
+	VMOVAPS          Z17, K2, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          448(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K3, Z10
+	VMOVAPS          Z17, K3, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          576(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K4, Z10
+	VMOVAPS          Z17, K4, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          704(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K5, Z10
+	VMOVAPS          Z17, K5, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          832(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K6, Z10
+	VMOVAPS          Z17, K6, Z12
+	VADDPS           Z17, Z13, Z13
+	VMOVUPS          960(CX), Z14
+	VPANDD.BCST      c7fffffffAVX512<>+0(SB), Z14, Z15
+	VBROADCASTSS     c40000000AVX512<>+0(SB), Z17
+	VBROADCASTSS     c3e4d80ceAVX512<>+0(SB), Z16
+	VFMADD213PS.BCST c3f317218AVX512<>+0(SB), Z16, Z15
+	VRCP14PS         Z15, Z16
+	VFNMADD231PS     Z15, Z16, Z17
+	VMULPS           Z17, Z16, Z16
+	VMULPS           Z16, Z14, Z14
+	VRNDSCALEPS      $0x00, Z14, Z15
+	VSUBPS           Z15, Z14, Z14
+	VBROADCASTSS     c3aae0469AVX512<>+0(SB), Z17
+	VFMADD213PS.BCST c3c1e8636AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3d635b73AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3e75fc8cAVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f317214AVX512<>+0(SB), Z14, Z17
+	VFMADD213PS.BCST c3f800000AVX512<>+0(SB), Z14, Z17
+	VSCALEFPS        Z15, Z17, Z17
+	VMOVAPS          Z13, K7, Z10
+	VMOVAPS          Z17, K7, Z12
+	VADDPS           Z17, Z13, Z13
+	VCVTPS2DQ        Z9, Z9
 	MOVQ             uses+104(FP), R8
 	MOVLQSX          (R8), R8
 	MOVQ             hidden+80(FP), R9
 	MOVQ             table+88(FP), R10
+	VBROADCASTF64X4  (R10), Z14
+	ADDQ             $0x20, R10
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z2, Z15
+	VPERMPS          Z14, Z2, Z16
+	VPERMPS          Z14, Z15, Z17
+	VPADDD.BCST      c00000001AVX512<>+0(SB), Z9, Z18
+	VPERMPS          Z14, Z9, Z19
+	VPERMPS          Z14, Z18, Z14
 	TESTQ            R8, R8
-	JLE              out435
+	JLE              out443
 
-loop434:
+loop442:
 	VBROADCASTF64X4 (R10), Z20
+	ADDQ            $0x20, R10
 	VMOVUPS         (R9), Z21
 	VPERMPS         Z20, Z2, Z22
-	VFMADD231PS     Z21, Z22, Z7
-	VPERMPS         Z20, Z18, Z22
-	VFMADD231PS     Z21, Z22, Z8
-	VMOVUPS         64(R9), Z21
-	VPERMPS         Z20, Z11, Z22
 	VFMADD231PS     Z21, Z22, Z16
-	VPERMPS         Z20, Z19, Z20
-	VFMADD231PS     Z21, Z20, Z17
+	VPERMPS         Z20, Z15, Z22
+	VFMADD231PS     Z21, Z22, Z17
+	VMOVUPS         64(R9), Z21
+	VPERMPS         Z20, Z9, Z22
+	VFMADD231PS     Z21, Z22, Z19
+	VPERMPS         Z20, Z18, Z20
+	VFMADD231PS     Z21, Z20, Z14
 	ADDQ            $0x00000080, R9
-	ADDQ            $0x20, R10
 	DECQ            R8
-	JNZ             loop434
+	JNZ             loop442
 
-out435:
+out443:
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z2
-	VMULPS            Z6, Z1, Z11
-	VDIVPS            Z11, Z2, Z2
+	VMULPS            Z6, Z1, Z9
+	VDIVPS            Z9, Z2, Z2
 	VMULPS            Z2, Z6, Z6
 	VMULPS            Z2, Z1, Z1
 	VMULPS            Z6, Z4, Z4
@@ -17467,27 +17399,14 @@ out435:
 	VMULPS            Z1, Z5, Z5
 	VMULPS            Z1, Z3, Z3
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z1
-	VMULPS            Z15, Z10, Z2
+	VMULPS            Z13, Z8, Z2
 	VDIVPS            Z2, Z1, Z1
-	VMULPS            Z1, Z15, Z15
-	VMULPS            Z1, Z10, Z10
-	VMULPS            Z15, Z13, Z13
-	VMULPS            Z15, Z9, Z9
-	VMULPS            Z10, Z14, Z14
-	VMULPS            Z10, Z12, Z12
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z7, Z1
-	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z8, Z2
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z1, Z1
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z1, Z1
-	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
-	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
-	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z6
-	VMULPS            Z1, Z2, Z10
-	VDIVPS            Z10, Z6, Z6
-	VMULPS            Z6, Z1, Z1
-	VMULPS            Z6, Z2, Z2
-	VMULPS            Z2, Z7, Z7
+	VMULPS            Z1, Z13, Z13
 	VMULPS            Z1, Z8, Z8
+	VMULPS            Z13, Z11, Z11
+	VMULPS            Z13, Z7, Z7
+	VMULPS            Z8, Z12, Z12
+	VMULPS            Z8, Z10, Z10
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z16, Z1
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z17, Z2
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z1, Z1
@@ -17495,96 +17414,109 @@ out435:
 	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
 	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z6
-	VMULPS            Z1, Z2, Z10
-	VDIVPS            Z10, Z6, Z6
+	VMULPS            Z1, Z2, Z8
+	VDIVPS            Z8, Z6, Z6
 	VMULPS            Z6, Z1, Z1
 	VMULPS            Z6, Z2, Z2
 	VMULPS            Z2, Z16, Z16
 	VMULPS            Z1, Z17, Z17
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z7, Z1
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z19, Z1
+	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z14, Z2
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z1, Z1
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z1, Z1
+	VMULPS.BCST       c3e143d3bAVX512<>+0(SB), Z2, Z2
+	VADDPS.BCST       c3f800000AVX512<>+0(SB), Z2, Z2
+	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z6
+	VMULPS            Z1, Z2, Z8
+	VDIVPS            Z8, Z6, Z6
+	VMULPS            Z6, Z1, Z1
+	VMULPS            Z6, Z2, Z2
+	VMULPS            Z2, Z19, Z19
+	VMULPS            Z1, Z14, Z14
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z16, Z1
 	VRNDSCALEPS       $0x00, Z1, Z1
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z7
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z16
 	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z2
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z7, Z2
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z7, Z2
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z7, Z2
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z7, Z2
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z2
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z7, Z2
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z2
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z2
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z2
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z2
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z2
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z2
 	VSCALEFPS         Z1, Z2, Z2
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z8, Z1
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z17, Z1
 	VRNDSCALEPS       $0x00, Z1, Z1
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z8
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z1, Z17
 	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z6
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z8, Z6
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z8, Z6
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z8, Z6
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z8, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z6
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z8, Z6
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z6
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z6
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z6
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z6
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z6
 	VSCALEFPS         Z1, Z6, Z6
 	VDIVPS            Z5, Z4, Z1
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z16, Z7
-	VRNDSCALEPS       $0x00, Z7, Z7
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z7, Z16
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z8
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z16, Z8
-	VSCALEFPS         Z7, Z8, Z8
-	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z17, Z7
-	VRNDSCALEPS       $0x00, Z7, Z7
-	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z7, Z17
-	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z10
-	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z17, Z10
-	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z17, Z10
-	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z17, Z10
-	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z17, Z10
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z10
-	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z17, Z10
-	VSCALEFPS         Z7, Z10, Z10
-	VDIVPS            Z14, Z13, Z7
-	VADDPS            Z2, Z6, Z11
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z1, Z11
-	VMULPS            Z0, Z11, Z11
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z19, Z8
+	VRNDSCALEPS       $0x00, Z8, Z8
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z8, Z19
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z9
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z19, Z9
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z19, Z9
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z19, Z9
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z19, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z9
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z19, Z9
+	VSCALEFPS         Z8, Z9, Z9
+	VMULPS.BCST       c3fb8aa3bAVX512<>+0(SB), Z14, Z8
+	VRNDSCALEPS       $0x00, Z8, Z8
+	VFNMADD231PS.BCST c3f317218AVX512<>+0(SB), Z8, Z14
+	VBROADCASTSS      c3ab511e8AVX512<>+0(SB), Z13
+	VFMADD213PS.BCST  c3c091d10AVX512<>+0(SB), Z14, Z13
+	VFMADD213PS.BCST  c3d2aac79AVX512<>+0(SB), Z14, Z13
+	VFMADD213PS.BCST  c3e2aaa49AVX512<>+0(SB), Z14, Z13
+	VFMADD213PS.BCST  c3efffffeAVX512<>+0(SB), Z14, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z13
+	VFMADD213PS.BCST  c3f800000AVX512<>+0(SB), Z14, Z13
+	VSCALEFPS         Z8, Z13, Z13
+	VDIVPS            Z12, Z11, Z8
+	VADDPS            Z2, Z6, Z14
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z1, Z14
+	VMULPS            Z0, Z14, Z14
 	VSUBPS            Z2, Z1, Z15
-	VFMADD213PS       Z11, Z4, Z15
+	VFMADD213PS       Z14, Z4, Z15
 	VMULPS            Z2, Z4, Z4
-	VSUBPS            Z11, Z4, Z4
+	VSUBPS            Z14, Z4, Z4
 	VMULPS            Z1, Z0, Z0
 	VMULPS            Z0, Z15, Z15
 	VMULPS.BCST       c40800000AVX512<>+0(SB), Z15, Z15
 	VFMADD231PS       Z4, Z4, Z15
-	VBROADCASTSS      c00000000AVX512<>+0(SB), Z11
-	VMAXPS            Z15, Z11, Z15
+	VBROADCASTSS      c00000000AVX512<>+0(SB), Z14
+	VMAXPS            Z15, Z14, Z15
 	VSQRTPS           Z15, Z15
 	VADDPS            Z4, Z15, Z15
 	VADDPS            Z0, Z0, Z0
 	VDIVPS            Z15, Z0, Z0
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z4
 	VMINPS            Z0, Z4, Z0
-	VADDPS            Z8, Z10, Z4
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z7, Z4
-	VMULPS            Z9, Z4, Z4
-	VSUBPS            Z8, Z7, Z11
-	VFMADD213PS       Z4, Z13, Z11
-	VMULPS            Z8, Z13, Z13
-	VSUBPS            Z4, Z13, Z13
-	VMULPS            Z7, Z9, Z9
+	VADDPS            Z9, Z13, Z4
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z8, Z4
+	VMULPS            Z7, Z4, Z4
+	VSUBPS            Z9, Z8, Z14
+	VFMADD213PS       Z4, Z11, Z14
 	VMULPS            Z9, Z11, Z11
-	VMULPS.BCST       c40800000AVX512<>+0(SB), Z11, Z11
-	VFMADD231PS       Z13, Z13, Z11
+	VSUBPS            Z4, Z11, Z11
+	VMULPS            Z8, Z7, Z7
+	VMULPS            Z7, Z14, Z14
+	VMULPS.BCST       c40800000AVX512<>+0(SB), Z14, Z14
+	VFMADD231PS       Z11, Z11, Z14
 	VBROADCASTSS      c00000000AVX512<>+0(SB), Z4
-	VMAXPS            Z11, Z4, Z11
-	VSQRTPS           Z11, Z11
-	VADDPS            Z13, Z11, Z11
-	VADDPS            Z9, Z9, Z9
-	VDIVPS            Z11, Z9, Z9
+	VMAXPS            Z14, Z4, Z14
+	VSQRTPS           Z14, Z14
+	VADDPS            Z11, Z14, Z14
+	VADDPS            Z7, Z7, Z7
+	VDIVPS            Z14, Z7, Z7
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z4
-	VMINPS            Z9, Z4, Z9
+	VMINPS            Z7, Z4, Z7
 	VFMADD231PS       Z0, Z5, Z3
 	VBROADCASTSS      8(AX), Z4
 	VMULPS            Z4, Z3, Z3
@@ -17596,38 +17528,38 @@ out435:
 	VCMPPS            $0x11, Z11, Z5, K1
 	VMOVAPS           Z3, K1, Z4
 	VMOVUPS           Z4, (DX)
-	VFMADD231PS       Z9, Z14, Z12
+	VFMADD231PS       Z7, Z12, Z10
 	VBROADCASTSS      8(AX), Z3
-	VMULPS            Z3, Z12, Z12
+	VMULPS            Z3, Z10, Z10
 	VBROADCASTSS      4(AX), Z3
-	VADDPS            Z3, Z12, Z12
+	VADDPS            Z3, Z10, Z10
 	VMOVUPS           64(BX), Z3
 	VPANDD.BCST       c7fffffffAVX512<>+0(SB), Z3, Z4
 	VBROADCASTSS      (AX), Z5
 	VCMPPS            $0x11, Z5, Z4, K1
-	VMOVAPS           Z12, K1, Z3
+	VMOVAPS           Z10, K1, Z3
 	VMOVUPS           Z3, 64(DX)
 	CMPQ              saveStep+40(FP), $0x00
-	JE                saveStep436
+	JE                saveStep444
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z3
 	VSUBPS            Z0, Z3, Z5
 	VMULPS            Z5, Z0, Z4
 	VMULPS            Z0, Z0, Z0
 	VMULPS            Z5, Z5, Z5
-	VADDPS            Z2, Z6, Z11
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z1, Z11
-	VFMADD213PS       Z1, Z4, Z11
-	VDIVPS            Z11, Z3, Z11
+	VADDPS            Z2, Z6, Z10
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z1, Z10
+	VFMADD213PS       Z1, Z4, Z10
+	VDIVPS            Z10, Z3, Z10
 	VMULPS            Z4, Z1, Z3
 	VADDPS            Z3, Z3, Z3
 	VFMADD231PS       Z5, Z2, Z3
 	VFMADD231PS       Z0, Z6, Z3
 	VMULPS            Z0, Z1, Z0
 	VFMADD231PS       Z4, Z2, Z0
-	VMULPS            Z11, Z0, Z0
-	VMULPS            Z1, Z11, Z11
-	VMULPS            Z11, Z11, Z11
-	VMULPS            Z11, Z3, Z3
+	VMULPS            Z10, Z0, Z0
+	VMULPS            Z1, Z10, Z10
+	VMULPS            Z10, Z10, Z10
+	VMULPS            Z10, Z3, Z3
 	VGETEXPPS         Z3, Z0
 	VGETMANTPS        $0x00, Z3, Z3
 	VCMPPS.BCST       $0x1e, c3fb504f3AVX512<>+0(SB), Z3, K1
@@ -17659,22 +17591,22 @@ out435:
 	VSUBPS            Z2, Z0, Z0
 	VMOVUPS           Z0, (SI)
 	VBROADCASTSS      c3f800000AVX512<>+0(SB), Z0
-	VSUBPS            Z9, Z0, Z2
-	VMULPS            Z2, Z9, Z1
-	VMULPS            Z9, Z9, Z3
+	VSUBPS            Z7, Z0, Z2
+	VMULPS            Z2, Z7, Z1
+	VMULPS            Z7, Z7, Z3
 	VMULPS            Z2, Z2, Z2
-	VADDPS            Z8, Z10, Z4
-	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z7, Z4
-	VFMADD213PS       Z7, Z1, Z4
+	VADDPS            Z9, Z13, Z4
+	VFNMADD231PS.BCST c40000000AVX512<>+0(SB), Z8, Z4
+	VFMADD213PS       Z8, Z1, Z4
 	VDIVPS            Z4, Z0, Z4
-	VMULPS            Z1, Z7, Z0
+	VMULPS            Z1, Z8, Z0
 	VADDPS            Z0, Z0, Z0
-	VFMADD231PS       Z2, Z8, Z0
-	VFMADD231PS       Z3, Z10, Z0
-	VMULPS            Z3, Z7, Z2
-	VFMADD231PS       Z1, Z8, Z2
+	VFMADD231PS       Z2, Z9, Z0
+	VFMADD231PS       Z3, Z13, Z0
+	VMULPS            Z3, Z8, Z2
+	VFMADD231PS       Z1, Z9, Z2
 	VMULPS            Z4, Z2, Z2
-	VMULPS            Z7, Z4, Z4
+	VMULPS            Z8, Z4, Z4
 	VMULPS            Z4, Z4, Z4
 	VMULPS            Z4, Z0, Z0
 	VGETEXPPS         Z0, Z1
@@ -17708,7 +17640,7 @@ out435:
 	VSUBPS            Z3, Z0, Z0
 	VMOVUPS           Z0, 64(SI)
 
-saveStep436:
+saveStep444:
 	ADDQ $0x00000080, CX
 	ADDQ $0x00000080, DX
 	ADDQ $0x00000080, BX
@@ -17723,7 +17655,7 @@ saveStep436:
 	DECQ n+8(FP)
 	JNZ  feature
 
-none433:
+none441:
 	VZEROUPPER
 	RET
 
@@ -17737,9 +17669,9 @@ TEXT ·slopeTableAVX512(SB), NOSPLIT, $0-32
 	LEAQ  (DX)(DX*2), SI
 	LEAQ  (CX)(DX*4), DI
 	TESTQ BX, BX
-	JLE   out438
+	JLE   out446
 
-loop437:
+loop445:
 	VXORPS        Z0, Z0, Z0
 	VMOVUPS       (CX), Z1
 	VMOVUPS       (CX)(DX*1), Z2
@@ -17800,9 +17732,9 @@ loop437:
 	ADDQ          $0x40, DI
 	ADDQ          $0x00000200, AX
 	DECQ          BX
-	JNZ           loop437
+	JNZ           loop445
 
-out438:
+out446:
 	VZEROUPPER
 	RET
 
@@ -17824,16 +17756,16 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ   SI, R10
 	MOVQ   AX, R11
 	TESTQ  R11, R11
-	JLE    out440
+	JLE    out448
 
-loop439:
+loop447:
 	VADDPS (R10), Z0, Z0
 	VADDPS 64(R10), Z1, Z1
 	ADDQ   $0x00000080, R10
 	DECQ   R11
-	JNZ    loop439
+	JNZ    loop447
 
-out440:
+out448:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z0, Z0
 	VBROADCASTSS (R9), Z4
@@ -17843,9 +17775,9 @@ out440:
 	MOVQ         SI, DX
 	MOVQ         AX, R10
 	TESTQ        R10, R10
-	JLE          out442
+	JLE          out450
 
-loop441:
+loop449:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD231PS Z4, Z4, Z2
@@ -17854,9 +17786,9 @@ loop441:
 	VFMADD231PS Z4, Z4, Z3
 	ADDQ        $0x00000080, DX
 	DECQ        R10
-	JNZ         loop441
+	JNZ         loop449
 
-out442:
+out450:
 	VBROADCASTSS (R9), Z4
 	VMULPS       Z4, Z2, Z2
 	VBROADCASTSS 4(R9), Z4
@@ -17874,14 +17806,14 @@ out442:
 	VDIVPS       Z3, Z4, Z3
 	VMOVUPS      Z3, 64(BX)
 	TESTQ        DI, DI
-	JZ           plain443
+	JZ           plain451
 	MOVQ         SI, DX
 	MOVQ         DI, BX
 	MOVQ         R8, SI
 	TESTQ        AX, AX
-	JLE          out446
+	JLE          out454
 
-loop445:
+loop453:
 	VMOVUPS     (DX), Z4
 	VSUBPS      Z0, Z4, Z4
 	VMULPS      Z2, Z4, Z4
@@ -17899,18 +17831,18 @@ loop445:
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
 	DECQ        AX
-	JNZ         loop445
+	JNZ         loop453
 
-out446:
-	JMP out444
+out454:
+	JMP out452
 
-plain443:
+plain451:
 	MOVQ  SI, DX
 	MOVQ  AX, AX
 	TESTQ AX, AX
-	JLE   out448
+	JLE   out456
 
-loop447:
+loop455:
 	VMOVUPS (DX), Z4
 	VSUBPS  Z0, Z4, Z4
 	VMULPS  Z2, Z4, Z4
@@ -17922,10 +17854,10 @@ loop447:
 	ADDQ    $0x00000080, DX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop447
+	JNZ     loop455
 
-out448:
-out444:
+out456:
+out452:
 	VZEROUPPER
 	RET
 
@@ -17949,13 +17881,13 @@ vector:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	TESTQ   DX, DX
-	JZ      noGradient451
+	JZ      noGradient459
 	XORQ    R12, R12
 	MOVQ    AX, R13
 	TESTQ   R13, R13
-	JLE     out453
+	JLE     out461
 
-loop452:
+loop460:
 	VMOVUPS (SI)(R12*1), Z4
 	VMOVUPS (DI)(R12*1), Z5
 	VSUBPS  Z0, Z5, Z5
@@ -17965,18 +17897,18 @@ loop452:
 	VMOVUPS Z5, (DX)(R12*1)
 	ADDQ    $0x00000080, R12
 	DECQ    R13
-	JNZ     loop452
+	JNZ     loop460
 
-out453:
-noGradient451:
+out461:
+noGradient459:
 	TESTQ R10, R10
-	JZ    plain449
+	JZ    plain457
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out455
+	JLE   out463
 
-loop454:
+loop462:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -17986,9 +17918,9 @@ loop454:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop454
+	JNZ         loop462
 
-out455:
+out463:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -17996,9 +17928,9 @@ out455:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out457
+	JLE          out465
 
-loop456:
+loop464:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -18010,18 +17942,18 @@ loop456:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop456
+	JNZ          loop464
 
-out457:
-	JMP second450
+out465:
+	JMP second458
 
-plain449:
+plain457:
 	XORQ  R12, R12
 	MOVQ  AX, R13
 	TESTQ R13, R13
-	JLE   out459
+	JLE   out467
 
-loop458:
+loop466:
 	VMOVUPS     (SI)(R12*1), Z4
 	VMOVUPS     (DI)(R12*1), Z5
 	VSUBPS      Z0, Z5, Z5
@@ -18030,9 +17962,9 @@ loop458:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x00000080, R12
 	DECQ        R13
-	JNZ         loop458
+	JNZ         loop466
 
-out459:
+out467:
 	MOVSS        inv+72(FP), X4
 	VBROADCASTSS X4, Z4
 	VMULPS       Z4, Z2, Z2
@@ -18040,9 +17972,9 @@ out459:
 	XORQ         R12, R12
 	MOVQ         AX, R13
 	TESTQ        R13, R13
-	JLE          out461
+	JLE          out469
 
-loop460:
+loop468:
 	VMOVUPS      (SI)(R12*1), Z4
 	VMOVUPS      (DI)(R12*1), Z5
 	VSUBPS       Z0, Z5, Z5
@@ -18053,30 +17985,30 @@ loop460:
 	VMOVUPS      Z4, (CX)(R12*1)
 	ADDQ         $0x00000080, R12
 	DECQ         R13
-	JNZ          loop460
+	JNZ          loop468
 
-out461:
-second450:
+out469:
+second458:
 	ADDQ  $0x40, CX
 	ADDQ  $0x40, SI
 	ADDQ  $0x40, DI
 	ADDQ  $0x40, R8
 	ADDQ  $0x40, R9
 	TESTQ DX, DX
-	JZ    nil462
+	JZ    nil470
 	ADDQ  $0x40, DX
 
-nil462:
+nil470:
 	TESTQ BX, BX
-	JZ    nil463
+	JZ    nil471
 	ADDQ  $0x40, BX
 
-nil463:
+nil471:
 	TESTQ R10, R10
-	JZ    nil464
+	JZ    nil472
 	ADDQ  $0x40, R10
 
-nil464:
+nil472:
 	DECQ R11
 	JNZ  vector
 	VZEROUPPER
@@ -18098,26 +18030,26 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-36
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 	TESTQ        DI, DI
-	JLE          out466
+	JLE          out474
 
-loop465:
+loop473:
 	VMULPS (SI), Z0, Z3
 	VMAXPS Z3, Z1, Z1
 	VMULPS 64(SI), Z0, Z3
 	VMAXPS Z3, Z2, Z2
 	ADDQ   $0x00000080, SI
 	DECQ   DI
-	JNZ    loop465
+	JNZ    loop473
 
-out466:
+out474:
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 	MOVQ   DX, SI
 	MOVQ   AX, DI
 	TESTQ  DI, DI
-	JLE    out468
+	JLE    out476
 
-loop467:
+loop475:
 	VMULPS            (BX), Z0, Z5
 	VSUBPS            Z1, Z5, Z5
 	VCMPPS.BCST       $0x15, cc2aea8f6AVX512<>+0(SB), Z5, K1
@@ -18169,9 +18101,9 @@ loop467:
 	ADDQ              $0x00000080, BX
 	ADDQ              $0x00000080, SI
 	DECQ              DI
-	JNZ               loop467
+	JNZ               loop475
 
-out468:
+out476:
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
 	VDIVPS       Z3, Z0, Z3
 	VBROADCASTSS c3f800000AVX512<>+0(SB), Z0
@@ -18179,32 +18111,32 @@ out468:
 	MOVQ         DX, BX
 	MOVQ         AX, SI
 	TESTQ        SI, SI
-	JLE          out470
+	JLE          out478
 
-loop469:
+loop477:
 	VMULPS  (BX), Z3, Z0
 	VMOVUPS Z0, (BX)
 	VMULPS  64(BX), Z4, Z0
 	VMOVUPS Z0, 64(BX)
 	ADDQ    $0x00000080, BX
 	DECQ    SI
-	JNZ     loop469
+	JNZ     loop477
 
-out470:
+out478:
 	SHLQ   $0x07, AX
 	ADDQ   AX, DX
 	VXORPS Z0, Z0, Z0
 	TESTQ  CX, CX
-	JLE    out472
+	JLE    out480
 
-loop471:
+loop479:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z0, 64(DX)
 	ADDQ    $0x00000080, DX
 	DECQ    CX
-	JNZ     loop471
+	JNZ     loop479
 
-out472:
+out480:
 	VZEROUPPER
 	RET
 
@@ -18221,9 +18153,9 @@ TEXT ·softmaxBackwardAVX512(SB), NOSPLIT, $0-36
 	MOVQ   BX, DI
 	MOVQ   AX, R8
 	TESTQ  R8, R8
-	JLE    out474
+	JLE    out482
 
-loop473:
+loop481:
 	VMOVUPS     (SI), Z2
 	VFMADD231PS (DI), Z2, Z0
 	VMOVUPS     64(SI), Z2
@@ -18231,17 +18163,17 @@ loop473:
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x00000080, DI
 	DECQ        R8
-	JNZ         loop473
+	JNZ         loop481
 
-out474:
+out482:
 	MOVSS        scale+32(FP), X2
 	VBROADCASTSS X2, Z2
 	MOVQ         BX, BX
 	MOVQ         AX, AX
 	TESTQ        AX, AX
-	JLE          out476
+	JLE          out484
 
-loop475:
+loop483:
 	VMOVUPS (DX), Z3
 	VSUBPS  Z0, Z3, Z3
 	VMULPS  (BX), Z3, Z3
@@ -18256,9 +18188,9 @@ loop475:
 	ADDQ    $0x00000080, BX
 	ADDQ    $0x00000080, CX
 	DECQ    AX
-	JNZ     loop475
+	JNZ     loop483
 
-out476:
+out484:
 	VZEROUPPER
 	RET
 
@@ -18277,9 +18209,9 @@ vector:
 	MOVQ dim+24(FP), R9
 	SHLQ $0x02, R9
 
-points477:
+points485:
 	CMPQ   R8, $0x08
-	JL     points478
+	JL     points486
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -18294,9 +18226,9 @@ points477:
 	LEAQ   (R9)(R9*2), R13
 	LEAQ   (R11)(R9*4), R14
 	TESTQ  R12, R12
-	JLE    out480
+	JLE    out488
 
-loop479:
+loop487:
 	VMOVUPS     (R10), Z8
 	VSUBPS.BCST (R11), Z8, Z9
 	VFMADD231PS Z9, Z9, Z0
@@ -18318,9 +18250,9 @@ loop479:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop479
+	JNZ         loop487
 
-out480:
+out488:
 	VXORPS           Z8, Z8, Z8
 	VXORPS           Z9, Z9, Z9
 	VXORPS           Z10, Z10, Z10
@@ -18341,7 +18273,7 @@ out480:
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general481
+	JZ               general489
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -18457,9 +18389,9 @@ out480:
 	VMOVAPS.Z        Z25, K1, Z7
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out484
+	JLE              out492
 
-loop483:
+loop491:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -18486,7 +18418,7 @@ loop483:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 	CMPQ         R12, $0x04
-	JNE          once485
+	JNE          once493
 	VMULPS       Z0, Z0, Z0
 	VMULPS       Z1, Z1, Z1
 	VMULPS       Z2, Z2, Z2
@@ -18496,12 +18428,12 @@ loop483:
 	VMULPS       Z6, Z6, Z6
 	VMULPS       Z7, Z7, Z7
 
-once485:
+once493:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop483
+	JNZ  loop491
 
-out484:
+out492:
 	VBROADCASTSS (R10), Z24
 	VADDPS       Z0, Z8, Z8
 	VFMADD231PS  Z0, Z24, Z9
@@ -18519,13 +18451,13 @@ out484:
 	VFMADD231PS  Z6, Z24, Z21
 	VADDPS       Z7, Z22, Z22
 	VFMADD231PS  Z7, Z24, Z23
-	JMP          done482
+	JMP          done490
 
-general481:
+general489:
 	TESTQ R11, R11
-	JLE   out487
+	JLE   out495
 
-loop486:
+loop494:
 	VBROADCASTSS     (R10), Z24
 	VMULPS           Z24, Z0, Z25
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z25, K1
@@ -18657,10 +18589,10 @@ loop486:
 	VFMADD231PS      Z25, Z24, Z23
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop486
+	JNZ              loop494
 
-out487:
-done482:
+out495:
+done490:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X1
 	VBROADCASTSS X1, Z1
@@ -18690,7 +18622,7 @@ done482:
 	VFMADD231PS  Z1, Z22, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value488
+	JZ           value496
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -18724,9 +18656,9 @@ done482:
 	LEAQ         (R11)(R9*4), R14
 	MOVQ         CX, R15
 	TESTQ        R12, R12
-	JLE          out490
+	JLE          out498
 
-loop489:
+loop497:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R15), Z1
 	VSUBPS.BCST (R11), Z0, Z2
@@ -18751,10 +18683,10 @@ loop489:
 	ADDQ        $0x04, R11
 	ADDQ        $0x04, R14
 	DECQ        R12
-	JNZ         loop489
+	JNZ         loop497
 
-out490:
-value488:
+out498:
+value496:
 	ADDQ $0x20, DI
 	ADDQ R9, SI
 	ADDQ R9, SI
@@ -18765,36 +18697,36 @@ value488:
 	ADDQ R9, SI
 	ADDQ R9, SI
 	SUBQ $0x08, R8
-	JMP  points477
+	JMP  points485
 
-points478:
-points491:
+points486:
+points499:
 	CMPQ   R8, $0x01
-	JL     points492
+	JL     points500
 	VXORPS Z0, Z0, Z0
 	MOVQ   DX, R10
 	MOVQ   SI, R11
 	MOVQ   dim+24(FP), R12
 	TESTQ  R12, R12
-	JLE    out494
+	JLE    out502
 
-loop493:
+loop501:
 	VMOVUPS     (R10), Z1
 	VSUBPS.BCST (R11), Z1, Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop493
+	JNZ         loop501
 
-out494:
+out502:
 	VXORPS           Z1, Z1, Z1
 	VXORPS           Z2, Z2, Z2
 	MOVQ             c+56(FP), R10
 	MOVQ             nc+64(FP), R11
 	MOVQ             mode+72(FP), R12
 	TESTQ            R12, R12
-	JZ               general495
+	JZ               general503
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z0
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z0, K1
@@ -18812,33 +18744,33 @@ out494:
 	VMOVAPS.Z        Z4, K1, Z0
 	DECQ             R11
 	TESTQ            R11, R11
-	JLE              out498
+	JLE              out506
 
-loop497:
+loop505:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
 	VMULPS       Z0, Z0, Z0
 	CMPQ         R12, $0x04
-	JNE          once499
+	JNE          once507
 	VMULPS       Z0, Z0, Z0
 
-once499:
+once507:
 	ADDQ $0x04, R10
 	DECQ R11
-	JNZ  loop497
+	JNZ  loop505
 
-out498:
+out506:
 	VBROADCASTSS (R10), Z3
 	VADDPS       Z0, Z1, Z1
 	VFMADD231PS  Z0, Z3, Z2
-	JMP          done496
+	JMP          done504
 
-general495:
+general503:
 	TESTQ R11, R11
-	JLE   out501
+	JLE   out509
 
-loop500:
+loop508:
 	VBROADCASTSS     (R10), Z3
 	VMULPS           Z3, Z0, Z4
 	VCMPPS.BCST      $0x15, cc2fc0000AVX512<>+0(SB), Z4, K1
@@ -18858,10 +18790,10 @@ loop500:
 	VFMADD231PS      Z4, Z3, Z2
 	ADDQ             $0x04, R10
 	DECQ             R11
-	JNZ              loop500
+	JNZ              loop508
 
-out501:
-done496:
+out509:
+done504:
 	VMOVUPS      (AX), Z0
 	MOVSS        fw+80(FP), X3
 	VBROADCASTSS X3, Z3
@@ -18870,7 +18802,7 @@ done496:
 	VFMADD231PS  Z3, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	TESTQ        CX, CX
-	JZ           value502
+	JZ           value510
 	MOVSS        gw+84(FP), X0
 	VBROADCASTSS X0, Z0
 	VBROADCASTSS (DI), Z1
@@ -18881,9 +18813,9 @@ done496:
 	MOVQ         dim+24(FP), R12
 	MOVQ         CX, R13
 	TESTQ        R12, R12
-	JLE          out504
+	JLE          out512
 
-loop503:
+loop511:
 	VMOVUPS     (R10), Z0
 	VMOVUPS     (R13), Z1
 	VSUBPS.BCST (R11), Z0, Z0
@@ -18893,23 +18825,23 @@ loop503:
 	ADDQ        $0x00000080, R13
 	ADDQ        $0x04, R11
 	DECQ        R12
-	JNZ         loop503
+	JNZ         loop511
 
-out504:
-value502:
+out512:
+value510:
 	ADDQ $0x04, DI
 	ADDQ R9, SI
 	SUBQ $0x01, R8
-	JMP  points491
+	JMP  points499
 
-points492:
+points500:
 	ADDQ  $0x40, AX
 	ADDQ  $0x40, DX
 	TESTQ CX, CX
-	JZ    skip505
+	JZ    skip513
 	ADDQ  $0x40, CX
 
-skip505:
+skip513:
 	DECQ BX
 	JNZ  vector
 	VZEROUPPER
@@ -18943,9 +18875,9 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 	TESTQ  AX, AX
-	JLE    out507
+	JLE    out515
 
-loop506:
+loop514:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -18959,9 +18891,9 @@ loop506:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop506
+	JNZ         loop514
 
-out507:
+out515:
 	VZEROUPPER
 	RET
 
@@ -18986,6 +18918,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x08
@@ -19008,97 +18944,6 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready508
-	MOVLQSX (R8), R9
-	MOVLQSX 4(R8), SI
-	SUBQ    R9, SI
-	MOVQ    R9, R8
-	IMULQ   DI, R8
-	ADDQ    R8, DX
-	SHLQ    $0x07, R9
-	ADDQ    R9, BX
-
-ready508:
-	MOVQ         104(AX), R8
-	TESTQ        R8, R8
-	JZ           zero509
-	VBROADCASTSS (R8), Z0
-	VMOVAPS      Z0, Z1
-	ADDQ         $0x04, 104(AX)
-	JMP          add510
-
-zero509:
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-
-add510:
-	MOVQ   80(AX), R8
-	MOVQ   96(AX), R9
-	TESTQ  $0x00000001, R8
-	JZ     start511
-	VADDPS (R9), Z0, Z0
-	VADDPS 64(R9), Z1, Z1
-
-start511:
-	MOVQ  48(AX), R10
-	TESTQ SI, SI
-	JLE   out513
-
-loop512:
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VBROADCASTSS (DX), Z18
-
-	// VDPBF16PS Z18, Z16, Z0
-	LONG $0x407eb262
-	WORD $0xc252
-
-	// VDPBF16PS Z18, Z17, Z1
-	LONG $0x4076b262
-	WORD $0xca52
-	ADDQ $0x00000080, BX
-	ADDQ DI, DX
-	DECQ SI
-	JNZ  loop512
-
-out513:
-	MOVQ   80(AX), R8
-	MOVQ   96(AX), R9
-	TESTQ  $0x00000002, R8
-	JZ     gated515
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z0, Z2, Z0
-	VMAXPS Z1, Z2, Z1
-
-gated515:
-	MOVQ      112(AX), DX
-	TESTQ     DX, DX
-	JZ        store514
-	VXORPS    Z2, Z2, Z2
-	VCMPPS    $0x11, (DX), Z2, K1
-	VMOVAPS.Z Z0, K1, Z0
-	VCMPPS    $0x11, 64(DX), Z2, K1
-	VMOVAPS.Z Z1, K1, Z1
-	ADDQ      $0x00000080, 112(AX)
-
-store514:
-	VMOVUPS Z0, (R9)
-	VMOVUPS Z1, 64(R9)
-	ADDQ    $0x00000080, 96(AX)
-	IMUL3Q  $0x01, R10, R10
-	ADDQ    R10, 88(AX)
-	SUBQ    $0x01, 72(AX)
-	SUBQ    $0x01, CX
-	JG      tile
-	JMP     blockDone
-
-rows2:
-	MOVQ    88(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    64(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    120(AX), R8
-	TESTQ   R8, R8
 	JZ      ready516
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
@@ -19115,16 +18960,12 @@ ready516:
 	JZ           zero517
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(R8), Z2
-	VMOVAPS      Z2, Z3
-	ADDQ         $0x08, 104(AX)
+	ADDQ         $0x04, 104(AX)
 	JMP          add518
 
 zero517:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
 
 add518:
 	MOVQ   80(AX), R8
@@ -19133,8 +18974,6 @@ add518:
 	JZ     start519
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
-	VADDPS 128(R9), Z2, Z2
-	VADDPS 192(R9), Z3, Z3
 
 start519:
 	MOVQ  48(AX), R10
@@ -19151,17 +18990,8 @@ loop520:
 	WORD $0xc252
 
 	// VDPBF16PS Z18, Z17, Z1
-	LONG         $0x4076b262
-	WORD         $0xca52
-	VBROADCASTSS (DX)(R10*1), Z18
-
-	// VDPBF16PS Z18, Z16, Z2
-	LONG $0x407eb262
-	WORD $0xd252
-
-	// VDPBF16PS Z18, Z17, Z3
 	LONG $0x4076b262
-	WORD $0xda52
+	WORD $0xca52
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
@@ -19172,41 +19002,33 @@ out521:
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
 	JZ     gated523
-	VXORPS Z4, Z4, Z4
-	VMAXPS Z0, Z4, Z0
-	VMAXPS Z1, Z4, Z1
-	VMAXPS Z2, Z4, Z2
-	VMAXPS Z3, Z4, Z3
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z0, Z2, Z0
+	VMAXPS Z1, Z2, Z1
 
 gated523:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
 	JZ        store522
-	VXORPS    Z4, Z4, Z4
-	VCMPPS    $0x11, (DX), Z4, K1
+	VXORPS    Z2, Z2, Z2
+	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
-	VCMPPS    $0x11, 64(DX), Z4, K1
+	VCMPPS    $0x11, 64(DX), Z2, K1
 	VMOVAPS.Z Z1, K1, Z1
-	VCMPPS    $0x11, 128(DX), Z4, K1
-	VMOVAPS.Z Z2, K1, Z2
-	VCMPPS    $0x11, 192(DX), Z4, K1
-	VMOVAPS.Z Z3, K1, Z3
-	ADDQ      $0x00000100, 112(AX)
+	ADDQ      $0x00000080, 112(AX)
 
 store522:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
-	VMOVUPS Z2, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	ADDQ    $0x00000100, 96(AX)
-	IMUL3Q  $0x02, R10, R10
+	ADDQ    $0x00000080, 96(AX)
+	IMUL3Q  $0x01, R10, R10
 	ADDQ    R10, 88(AX)
-	SUBQ    $0x02, 72(AX)
-	SUBQ    $0x02, CX
+	SUBQ    $0x01, 72(AX)
+	SUBQ    $0x01, CX
 	JG      tile
 	JMP     blockDone
 
-rows3:
+rows2:
 	MOVQ    88(AX), DX
 	MOVQ    40(AX), BX
 	MOVQ    64(AX), SI
@@ -19231,9 +19053,7 @@ ready524:
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(R8), Z4
-	VMOVAPS      Z4, Z5
-	ADDQ         $0x0c, 104(AX)
+	ADDQ         $0x08, 104(AX)
 	JMP          add526
 
 zero525:
@@ -19241,8 +19061,6 @@ zero525:
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
 
 add526:
 	MOVQ   80(AX), R8
@@ -19253,8 +19071,6 @@ add526:
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
 	VADDPS 192(R9), Z3, Z3
-	VADDPS 256(R9), Z4, Z4
-	VADDPS 320(R9), Z5, Z5
 
 start527:
 	MOVQ  48(AX), R10
@@ -19262,6 +19078,126 @@ start527:
 	JLE   out529
 
 loop528:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VBROADCASTSS (DX), Z18
+
+	// VDPBF16PS Z18, Z16, Z0
+	LONG $0x407eb262
+	WORD $0xc252
+
+	// VDPBF16PS Z18, Z17, Z1
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS (DX)(R10*1), Z18
+
+	// VDPBF16PS Z18, Z16, Z2
+	LONG $0x407eb262
+	WORD $0xd252
+
+	// VDPBF16PS Z18, Z17, Z3
+	LONG $0x4076b262
+	WORD $0xda52
+	ADDQ $0x00000080, BX
+	ADDQ DI, DX
+	DECQ SI
+	JNZ  loop528
+
+out529:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000002, R8
+	JZ     gated531
+	VXORPS Z4, Z4, Z4
+	VMAXPS Z0, Z4, Z0
+	VMAXPS Z1, Z4, Z1
+	VMAXPS Z2, Z4, Z2
+	VMAXPS Z3, Z4, Z3
+
+gated531:
+	MOVQ      112(AX), DX
+	TESTQ     DX, DX
+	JZ        store530
+	VXORPS    Z4, Z4, Z4
+	VCMPPS    $0x11, (DX), Z4, K1
+	VMOVAPS.Z Z0, K1, Z0
+	VCMPPS    $0x11, 64(DX), Z4, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VCMPPS    $0x11, 128(DX), Z4, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VCMPPS    $0x11, 192(DX), Z4, K1
+	VMOVAPS.Z Z3, K1, Z3
+	ADDQ      $0x00000100, 112(AX)
+
+store530:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	ADDQ    $0x00000100, 96(AX)
+	IMUL3Q  $0x02, R10, R10
+	ADDQ    R10, 88(AX)
+	SUBQ    $0x02, 72(AX)
+	SUBQ    $0x02, CX
+	JG      tile
+	JMP     blockDone
+
+rows3:
+	MOVQ    88(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    64(AX), SI
+	MOVQ    56(AX), DI
+	MOVQ    120(AX), R8
+	TESTQ   R8, R8
+	JZ      ready532
+	MOVLQSX (R8), R9
+	MOVLQSX 4(R8), SI
+	SUBQ    R9, SI
+	MOVQ    R9, R8
+	IMULQ   DI, R8
+	ADDQ    R8, DX
+	SHLQ    $0x07, R9
+	ADDQ    R9, BX
+
+ready532:
+	MOVQ         104(AX), R8
+	TESTQ        R8, R8
+	JZ           zero533
+	VBROADCASTSS (R8), Z0
+	VMOVAPS      Z0, Z1
+	VBROADCASTSS 4(R8), Z2
+	VMOVAPS      Z2, Z3
+	VBROADCASTSS 8(R8), Z4
+	VMOVAPS      Z4, Z5
+	ADDQ         $0x0c, 104(AX)
+	JMP          add534
+
+zero533:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+
+add534:
+	MOVQ   80(AX), R8
+	MOVQ   96(AX), R9
+	TESTQ  $0x00000001, R8
+	JZ     start535
+	VADDPS (R9), Z0, Z0
+	VADDPS 64(R9), Z1, Z1
+	VADDPS 128(R9), Z2, Z2
+	VADDPS 192(R9), Z3, Z3
+	VADDPS 256(R9), Z4, Z4
+	VADDPS 320(R9), Z5, Z5
+
+start535:
+	MOVQ  48(AX), R10
+	TESTQ SI, SI
+	JLE   out537
+
+loop536:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -19294,13 +19230,13 @@ loop528:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop528
+	JNZ  loop536
 
-out529:
+out537:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated531
+	JZ     gated539
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -19309,10 +19245,10 @@ out529:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated531:
+gated539:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store530
+	JZ        store538
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -19328,7 +19264,7 @@ gated531:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000180, 112(AX)
 
-store530:
+store538:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -19350,7 +19286,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready532
+	JZ      ready540
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -19360,10 +19296,10 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready532:
+ready540:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero533
+	JZ           zero541
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -19373,9 +19309,9 @@ ready532:
 	VBROADCASTSS 12(R8), Z6
 	VMOVAPS      Z6, Z7
 	ADDQ         $0x10, 104(AX)
-	JMP          add534
+	JMP          add542
 
-zero533:
+zero541:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -19385,11 +19321,11 @@ zero533:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add534:
+add542:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start535
+	JZ     start543
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -19399,13 +19335,13 @@ add534:
 	VADDPS 384(R9), Z6, Z6
 	VADDPS 448(R9), Z7, Z7
 
-start535:
+start543:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out537
+	JLE   out545
 
-loop536:
+loop544:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -19447,13 +19383,13 @@ loop536:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop536
+	JNZ  loop544
 
-out537:
+out545:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated539
+	JZ     gated547
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -19464,10 +19400,10 @@ out537:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated539:
+gated547:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store538
+	JZ        store546
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -19487,7 +19423,7 @@ gated539:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000200, 112(AX)
 
-store538:
+store546:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -19511,7 +19447,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready540
+	JZ      ready548
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -19521,10 +19457,10 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready540:
+ready548:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero541
+	JZ           zero549
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -19536,9 +19472,9 @@ ready540:
 	VBROADCASTSS 16(R8), Z8
 	VMOVAPS      Z8, Z9
 	ADDQ         $0x14, 104(AX)
-	JMP          add542
+	JMP          add550
 
-zero541:
+zero549:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -19550,11 +19486,11 @@ zero541:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 
-add542:
+add550:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start543
+	JZ     start551
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -19566,14 +19502,14 @@ add542:
 	VADDPS 512(R9), Z8, Z8
 	VADDPS 576(R9), Z9, Z9
 
-start543:
+start551:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out545
+	JLE   out553
 
-loop544:
+loop552:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -19625,13 +19561,13 @@ loop544:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop544
+	JNZ  loop552
 
-out545:
+out553:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated547
+	JZ     gated555
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z0, Z10, Z0
 	VMAXPS Z1, Z10, Z1
@@ -19644,10 +19580,10 @@ out545:
 	VMAXPS Z8, Z10, Z8
 	VMAXPS Z9, Z10, Z9
 
-gated547:
+gated555:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store546
+	JZ        store554
 	VXORPS    Z10, Z10, Z10
 	VCMPPS    $0x11, (DX), Z10, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -19671,7 +19607,7 @@ gated547:
 	VMOVAPS.Z Z9, K1, Z9
 	ADDQ      $0x00000280, 112(AX)
 
-store546:
+store554:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -19697,7 +19633,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready548
+	JZ      ready556
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -19707,10 +19643,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready548:
+ready556:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero549
+	JZ           zero557
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -19724,9 +19660,9 @@ ready548:
 	VBROADCASTSS 20(R8), Z10
 	VMOVAPS      Z10, Z11
 	ADDQ         $0x18, 104(AX)
-	JMP          add550
+	JMP          add558
 
-zero549:
+zero557:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -19740,11 +19676,11 @@ zero549:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 
-add550:
+add558:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start551
+	JZ     start559
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -19758,14 +19694,14 @@ add550:
 	VADDPS 640(R9), Z10, Z10
 	VADDPS 704(R9), Z11, Z11
 
-start551:
+start559:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out553
+	JLE   out561
 
-loop552:
+loop560:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -19826,13 +19762,13 @@ loop552:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop552
+	JNZ  loop560
 
-out553:
+out561:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated555
+	JZ     gated563
 	VXORPS Z12, Z12, Z12
 	VMAXPS Z0, Z12, Z0
 	VMAXPS Z1, Z12, Z1
@@ -19847,10 +19783,10 @@ out553:
 	VMAXPS Z10, Z12, Z10
 	VMAXPS Z11, Z12, Z11
 
-gated555:
+gated563:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store554
+	JZ        store562
 	VXORPS    Z12, Z12, Z12
 	VCMPPS    $0x11, (DX), Z12, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -19878,7 +19814,7 @@ gated555:
 	VMOVAPS.Z Z11, K1, Z11
 	ADDQ      $0x00000300, 112(AX)
 
-store554:
+store562:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -19906,7 +19842,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready556
+	JZ      ready564
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -19916,10 +19852,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready556:
+ready564:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero557
+	JZ           zero565
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -19935,9 +19871,9 @@ ready556:
 	VBROADCASTSS 24(R8), Z12
 	VMOVAPS      Z12, Z13
 	ADDQ         $0x1c, 104(AX)
-	JMP          add558
+	JMP          add566
 
-zero557:
+zero565:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -19953,11 +19889,11 @@ zero557:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 
-add558:
+add566:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start559
+	JZ     start567
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -19973,14 +19909,14 @@ add558:
 	VADDPS 768(R9), Z12, Z12
 	VADDPS 832(R9), Z13, Z13
 
-start559:
+start567:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out561
+	JLE   out569
 
-loop560:
+loop568:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -20050,13 +19986,13 @@ loop560:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop560
+	JNZ  loop568
 
-out561:
+out569:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated563
+	JZ     gated571
 	VXORPS Z14, Z14, Z14
 	VMAXPS Z0, Z14, Z0
 	VMAXPS Z1, Z14, Z1
@@ -20073,10 +20009,10 @@ out561:
 	VMAXPS Z12, Z14, Z12
 	VMAXPS Z13, Z14, Z13
 
-gated563:
+gated571:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store562
+	JZ        store570
 	VXORPS    Z14, Z14, Z14
 	VCMPPS    $0x11, (DX), Z14, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20108,7 +20044,7 @@ gated563:
 	VMOVAPS.Z Z13, K1, Z13
 	ADDQ      $0x00000380, 112(AX)
 
-store562:
+store570:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -20138,7 +20074,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready564
+	JZ      ready572
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20148,10 +20084,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready564:
+ready572:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero565
+	JZ           zero573
 	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R8), Z2
@@ -20169,9 +20105,9 @@ ready564:
 	VBROADCASTSS 28(R8), Z14
 	VMOVAPS      Z14, Z15
 	ADDQ         $0x20, 104(AX)
-	JMP          add566
+	JMP          add574
 
-zero565:
+zero573:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -20189,11 +20125,11 @@ zero565:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-add566:
+add574:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start567
+	JZ     start575
 	VADDPS (R9), Z0, Z0
 	VADDPS 64(R9), Z1, Z1
 	VADDPS 128(R9), Z2, Z2
@@ -20211,14 +20147,14 @@ add566:
 	VADDPS 896(R9), Z14, Z14
 	VADDPS 960(R9), Z15, Z15
 
-start567:
+start575:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out569
+	JLE   out577
 
-loop568:
+loop576:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VBROADCASTSS (DX), Z18
@@ -20297,13 +20233,13 @@ loop568:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop568
+	JNZ  loop576
 
-out569:
+out577:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated571
+	JZ     gated579
 	VXORPS Z16, Z16, Z16
 	VMAXPS Z0, Z16, Z0
 	VMAXPS Z1, Z16, Z1
@@ -20322,10 +20258,10 @@ out569:
 	VMAXPS Z14, Z16, Z14
 	VMAXPS Z15, Z16, Z15
 
-gated571:
+gated579:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store570
+	JZ        store578
 	VXORPS    Z16, Z16, Z16
 	VCMPPS    $0x11, (DX), Z16, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20361,7 +20297,7 @@ gated571:
 	VMOVAPS.Z Z15, K1, Z15
 	ADDQ      $0x00000400, 112(AX)
 
-store570:
+store578:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -20397,6 +20333,37 @@ done:
 	VZEROUPPER
 	RET
 
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none580
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none580:
+	CMPQ 104(AX), $0x00
+	JE   none581
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none581:
+	CMPQ 96(AX), $0x00
+	JE   none582
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none582:
+	CMPQ 112(AX), $0x00
+	JE   none583
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none583:
+	JMP blockDone
+
 // func mulPairsHalfAVX512(task *byte)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·mulPairsHalfAVX512(SB), NOSPLIT, $0-8
@@ -20418,6 +20385,10 @@ block:
 	TESTQ   DX, DX
 	JZ      tile
 	MOVLQSX 8(DX), CX
+	MOVLQSX (DX), BX
+	MOVLQSX 4(DX), DX
+	CMPQ    DX, BX
+	JL      leave
 
 tile:
 	CMPQ    CX, $0x08
@@ -20440,7 +20411,7 @@ tile:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready572
+	JZ      ready584
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20450,30 +20421,30 @@ tile:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready572:
+ready584:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero573
+	JZ           zero585
 	VBROADCASTSS (R8), Z0
 	ADDQ         $0x04, 104(AX)
-	JMP          add574
+	JMP          add586
 
-zero573:
+zero585:
 	VXORPS Z0, Z0, Z0
 
-add574:
+add586:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start575
+	JZ     start587
 	VADDPS (R9), Z0, Z0
 
-start575:
+start587:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out577
+	JLE   out589
 
-loop576:
+loop588:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -20483,26 +20454,26 @@ loop576:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop576
+	JNZ  loop588
 
-out577:
+out589:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated579
+	JZ     gated591
 	VXORPS Z1, Z1, Z1
 	VMAXPS Z0, Z1, Z0
 
-gated579:
+gated591:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store578
+	JZ        store590
 	VXORPS    Z1, Z1, Z1
 	VCMPPS    $0x11, (DX), Z1, K1
 	VMOVAPS.Z Z0, K1, Z0
 	ADDQ      $0x00000080, 112(AX)
 
-store578:
+store590:
 	VMOVUPS Z0, (R9)
 	VXORPS  Z0, Z0, Z0
 	VMOVUPS Z0, 64(R9)
@@ -20521,7 +20492,7 @@ rows2:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready580
+	JZ      ready592
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20531,33 +20502,33 @@ rows2:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready580:
+ready592:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero581
+	JZ           zero593
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	ADDQ         $0x08, 104(AX)
-	JMP          add582
+	JMP          add594
 
-zero581:
+zero593:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-add582:
+add594:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start583
+	JZ     start595
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 
-start583:
+start595:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out585
+	JLE   out597
 
-loop584:
+loop596:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -20572,21 +20543,21 @@ loop584:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop584
+	JNZ  loop596
 
-out585:
+out597:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated587
+	JZ     gated599
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z0, Z2, Z0
 	VMAXPS Z1, Z2, Z1
 
-gated587:
+gated599:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store586
+	JZ        store598
 	VXORPS    Z2, Z2, Z2
 	VCMPPS    $0x11, (DX), Z2, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20594,7 +20565,7 @@ gated587:
 	VMOVAPS.Z Z1, K1, Z1
 	ADDQ      $0x00000100, 112(AX)
 
-store586:
+store598:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VXORPS  Z0, Z0, Z0
@@ -20615,7 +20586,7 @@ rows3:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready588
+	JZ      ready600
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20625,36 +20596,36 @@ rows3:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready588:
+ready600:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero589
+	JZ           zero601
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	ADDQ         $0x0c, 104(AX)
-	JMP          add590
+	JMP          add602
 
-zero589:
+zero601:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 
-add590:
+add602:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start591
+	JZ     start603
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 
-start591:
+start603:
 	MOVQ  48(AX), R10
 	TESTQ SI, SI
-	JLE   out593
+	JLE   out605
 
-loop592:
+loop604:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -20674,22 +20645,22 @@ loop592:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop592
+	JNZ  loop604
 
-out593:
+out605:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated595
+	JZ     gated607
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z0, Z3, Z0
 	VMAXPS Z1, Z3, Z1
 	VMAXPS Z2, Z3, Z2
 
-gated595:
+gated607:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store594
+	JZ        store606
 	VXORPS    Z3, Z3, Z3
 	VCMPPS    $0x11, (DX), Z3, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20699,7 +20670,7 @@ gated595:
 	VMOVAPS.Z Z2, K1, Z2
 	ADDQ      $0x00000180, 112(AX)
 
-store594:
+store606:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -20722,7 +20693,7 @@ rows4:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready596
+	JZ      ready608
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20732,40 +20703,40 @@ rows4:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready596:
+ready608:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero597
+	JZ           zero609
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	ADDQ         $0x10, 104(AX)
-	JMP          add598
+	JMP          add610
 
-zero597:
+zero609:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-add598:
+add610:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start599
+	JZ     start611
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 
-start599:
+start611:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	TESTQ SI, SI
-	JLE   out601
+	JLE   out613
 
-loop600:
+loop612:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -20790,23 +20761,23 @@ loop600:
 	ADDQ $0x00000080, BX
 	ADDQ DI, DX
 	DECQ SI
-	JNZ  loop600
+	JNZ  loop612
 
-out601:
+out613:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated603
+	JZ     gated615
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z0, Z4, Z0
 	VMAXPS Z1, Z4, Z1
 	VMAXPS Z2, Z4, Z2
 	VMAXPS Z3, Z4, Z3
 
-gated603:
+gated615:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store602
+	JZ        store614
 	VXORPS    Z4, Z4, Z4
 	VCMPPS    $0x11, (DX), Z4, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20818,7 +20789,7 @@ gated603:
 	VMOVAPS.Z Z3, K1, Z3
 	ADDQ      $0x00000200, 112(AX)
 
-store602:
+store614:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -20843,7 +20814,7 @@ rows5:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready604
+	JZ      ready616
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20853,44 +20824,44 @@ rows5:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready604:
+ready616:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero605
+	JZ           zero617
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
 	VBROADCASTSS 12(R8), Z3
 	VBROADCASTSS 16(R8), Z4
 	ADDQ         $0x14, 104(AX)
-	JMP          add606
+	JMP          add618
 
-zero605:
+zero617:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	VXORPS Z4, Z4, Z4
 
-add606:
+add618:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start607
+	JZ     start619
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
 	VADDPS 384(R9), Z3, Z3
 	VADDPS 512(R9), Z4, Z4
 
-start607:
+start619:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out609
+	JLE   out621
 
-loop608:
+loop620:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -20921,13 +20892,13 @@ loop608:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop608
+	JNZ  loop620
 
-out609:
+out621:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated611
+	JZ     gated623
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z0, Z5, Z0
 	VMAXPS Z1, Z5, Z1
@@ -20935,10 +20906,10 @@ out609:
 	VMAXPS Z3, Z5, Z3
 	VMAXPS Z4, Z5, Z4
 
-gated611:
+gated623:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store610
+	JZ        store622
 	VXORPS    Z5, Z5, Z5
 	VCMPPS    $0x11, (DX), Z5, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -20952,7 +20923,7 @@ gated611:
 	VMOVAPS.Z Z4, K1, Z4
 	ADDQ      $0x00000280, 112(AX)
 
-store610:
+store622:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -20979,7 +20950,7 @@ rows6:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready612
+	JZ      ready624
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -20989,10 +20960,10 @@ rows6:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready612:
+ready624:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero613
+	JZ           zero625
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -21000,9 +20971,9 @@ ready612:
 	VBROADCASTSS 16(R8), Z4
 	VBROADCASTSS 20(R8), Z5
 	ADDQ         $0x18, 104(AX)
-	JMP          add614
+	JMP          add626
 
-zero613:
+zero625:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -21010,11 +20981,11 @@ zero613:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-add614:
+add626:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start615
+	JZ     start627
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -21022,14 +20993,14 @@ add614:
 	VADDPS 512(R9), Z4, Z4
 	VADDPS 640(R9), Z5, Z5
 
-start615:
+start627:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out617
+	JLE   out629
 
-loop616:
+loop628:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -21065,13 +21036,13 @@ loop616:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop616
+	JNZ  loop628
 
-out617:
+out629:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated619
+	JZ     gated631
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z0, Z6, Z0
 	VMAXPS Z1, Z6, Z1
@@ -21080,10 +21051,10 @@ out617:
 	VMAXPS Z4, Z6, Z4
 	VMAXPS Z5, Z6, Z5
 
-gated619:
+gated631:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store618
+	JZ        store630
 	VXORPS    Z6, Z6, Z6
 	VCMPPS    $0x11, (DX), Z6, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -21099,7 +21070,7 @@ gated619:
 	VMOVAPS.Z Z5, K1, Z5
 	ADDQ      $0x00000300, 112(AX)
 
-store618:
+store630:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -21128,7 +21099,7 @@ rows7:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready620
+	JZ      ready632
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -21138,10 +21109,10 @@ rows7:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready620:
+ready632:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero621
+	JZ           zero633
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -21150,9 +21121,9 @@ ready620:
 	VBROADCASTSS 20(R8), Z5
 	VBROADCASTSS 24(R8), Z6
 	ADDQ         $0x1c, 104(AX)
-	JMP          add622
+	JMP          add634
 
-zero621:
+zero633:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -21161,11 +21132,11 @@ zero621:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 
-add622:
+add634:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start623
+	JZ     start635
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -21174,14 +21145,14 @@ add622:
 	VADDPS 640(R9), Z5, Z5
 	VADDPS 768(R9), Z6, Z6
 
-start623:
+start635:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out625
+	JLE   out637
 
-loop624:
+loop636:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -21222,13 +21193,13 @@ loop624:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop624
+	JNZ  loop636
 
-out625:
+out637:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated627
+	JZ     gated639
 	VXORPS Z7, Z7, Z7
 	VMAXPS Z0, Z7, Z0
 	VMAXPS Z1, Z7, Z1
@@ -21238,10 +21209,10 @@ out625:
 	VMAXPS Z5, Z7, Z5
 	VMAXPS Z6, Z7, Z6
 
-gated627:
+gated639:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store626
+	JZ        store638
 	VXORPS    Z7, Z7, Z7
 	VCMPPS    $0x11, (DX), Z7, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -21259,7 +21230,7 @@ gated627:
 	VMOVAPS.Z Z6, K1, Z6
 	ADDQ      $0x00000380, 112(AX)
 
-store626:
+store638:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -21290,7 +21261,7 @@ rows8:
 	MOVQ    56(AX), DI
 	MOVQ    120(AX), R8
 	TESTQ   R8, R8
-	JZ      ready628
+	JZ      ready640
 	MOVLQSX (R8), R9
 	MOVLQSX 4(R8), SI
 	SUBQ    R9, SI
@@ -21300,10 +21271,10 @@ rows8:
 	SHLQ    $0x07, R9
 	ADDQ    R9, BX
 
-ready628:
+ready640:
 	MOVQ         104(AX), R8
 	TESTQ        R8, R8
-	JZ           zero629
+	JZ           zero641
 	VBROADCASTSS (R8), Z0
 	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
@@ -21313,9 +21284,9 @@ ready628:
 	VBROADCASTSS 24(R8), Z6
 	VBROADCASTSS 28(R8), Z7
 	ADDQ         $0x20, 104(AX)
-	JMP          add630
+	JMP          add642
 
-zero629:
+zero641:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -21325,11 +21296,11 @@ zero629:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-add630:
+add642:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000001, R8
-	JZ     start631
+	JZ     start643
 	VADDPS (R9), Z0, Z0
 	VADDPS 128(R9), Z1, Z1
 	VADDPS 256(R9), Z2, Z2
@@ -21339,14 +21310,14 @@ add630:
 	VADDPS 768(R9), Z6, Z6
 	VADDPS 896(R9), Z7, Z7
 
-start631:
+start643:
 	MOVQ  48(AX), R10
 	LEAQ  (R10)(R10*2), R8
 	LEAQ  (DX)(R10*4), R9
 	TESTQ SI, SI
-	JLE   out633
+	JLE   out645
 
-loop632:
+loop644:
 	VMOVUPS      (BX), Z16
 	VBROADCASTSS (DX), Z18
 
@@ -21392,13 +21363,13 @@ loop632:
 	ADDQ DI, DX
 	ADDQ DI, R9
 	DECQ SI
-	JNZ  loop632
+	JNZ  loop644
 
-out633:
+out645:
 	MOVQ   80(AX), R8
 	MOVQ   96(AX), R9
 	TESTQ  $0x00000002, R8
-	JZ     gated635
+	JZ     gated647
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z0, Z8, Z0
 	VMAXPS Z1, Z8, Z1
@@ -21409,10 +21380,10 @@ out633:
 	VMAXPS Z6, Z8, Z6
 	VMAXPS Z7, Z8, Z7
 
-gated635:
+gated647:
 	MOVQ      112(AX), DX
 	TESTQ     DX, DX
-	JZ        store634
+	JZ        store646
 	VXORPS    Z8, Z8, Z8
 	VCMPPS    $0x11, (DX), Z8, K1
 	VMOVAPS.Z Z0, K1, Z0
@@ -21432,7 +21403,7 @@ gated635:
 	VMOVAPS.Z Z7, K1, Z7
 	ADDQ      $0x00000400, 112(AX)
 
-store634:
+store646:
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 128(R9)
 	VMOVUPS Z2, 256(R9)
@@ -21469,6 +21440,37 @@ done:
 	VZEROUPPER
 	RET
 
+leave:
+	SUBQ  CX, 72(AX)
+	CMPQ  88(AX), $0x00
+	JE    none648
+	MOVQ  CX, DX
+	IMULQ 48(AX), DX
+	ADDQ  DX, 88(AX)
+
+none648:
+	CMPQ 104(AX), $0x00
+	JE   none649
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	ADDQ DX, 104(AX)
+
+none649:
+	CMPQ 96(AX), $0x00
+	JE   none650
+	MOVQ CX, DX
+	SHLQ $0x07, DX
+	ADDQ DX, 96(AX)
+
+none650:
+	CMPQ 112(AX), $0x00
+	JE   none651
+	SHLQ $0x07, CX
+	ADDQ CX, 112(AX)
+
+none651:
+	JMP blockDone
+
 // func roundPairsAVX512(dst *uint32, src *float32, pairs int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·roundPairsAVX512(SB), NOSPLIT, $0-24
@@ -21478,9 +21480,9 @@ TEXT ·roundPairsAVX512(SB), NOSPLIT, $0-24
 	VBROADCASTSS c00007fffAVX512<>+0(SB), Z0
 	VBROADCASTSS c00000001AVX512<>+0(SB), Z1
 	TESTQ        DX, DX
-	JLE          out637
+	JLE          out653
 
-loop636:
+loop652:
 	VMOVUPS     (CX), Z2
 	VPSRLD      $0x10, Z2, Z3
 	VANDPS      Z1, Z3, Z3
@@ -21512,9 +21514,9 @@ loop636:
 	ADDQ        $0x00000100, CX
 	ADDQ        $0x00000080, AX
 	DECQ        DX
-	JNZ         loop636
+	JNZ         loop652
 
-out637:
+out653:
 	VZEROUPPER
 	RET
 

@@ -280,11 +280,11 @@ func BenchmarkSpline(b *testing.B) {
 			}
 			const hidden = 128
 			w, uses := aligned(n*7*hidden), []int32{hidden, hidden, hidden, hidden}
-			late := Slopes[float32]{Hidden: aligned(np * hidden * Lanes), Stride: hidden * Lanes, Table: aligned(n * 8 * hidden), Step: 8 * hidden, Uses: uses}
+			late := Slopes[float32]{Hidden: aligned(np * hidden * Lanes), Stride: hidden * Lanes, Table: aligned(n * 8 * (1 + hidden)), Step: 8 * (1 + hidden), Uses: uses}
 			b.Run("late"+bins, func(b *testing.B) {
 				measure(b, n*np*Lanes, "Melem/s", func() {
 					for f := range n {
-						set.SlopeTable(late.Table[f*late.Step:], w[f*7*hidden:], hidden, hidden)
+						set.SlopeTable(late.Table[f*late.Step:], w, w[f*7*hidden:], hidden, hidden)
 					}
 					set.SplineInverseLate(s, n, np, y, n*Lanes, nil, x, n*Lanes, theta, tp, late)
 				})

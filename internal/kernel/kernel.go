@@ -29,7 +29,7 @@ const (
 )
 
 // A Span is the half-open range of the summed index that the next so many output units use. Masked layers keep their units sorted
-// by degree, so that a mask is a range.
+// by degree, so that a mask is a range. Where Hi < Lo the units are left as they are.
 type Span struct{ Lo, Hi, Rows int32 }
 
 // An Epilogue says what happens to a product before it is stored.
@@ -94,11 +94,12 @@ type Set[T Float] struct {
 	SplineBackward func(s Spline, n, np int, dx []T, dxp int, dtheta []T, dtp int, gy []T, gyp int, gl []T, x []T, xp int, theta []T, tp int, save []T, sp int)
 	SplineInverse  func(s Spline, n, np int, x []T, xp int, ladj []T, y []T, yp int, theta []T, tp int)
 	// SplineForwardLate and SplineInverseLate are the same, to the bit, for a spline that has LateSlopes, and slopes that are still to come; nil in a set
-	// that gains nothing by them. SplineBackward of another one asks theta for nothing: it finds all that it needs in save. SlopeTable is what they read of the weights w, 7 rows of length ld, of the slopes of one feature:
-	// table[k][0] = 0 and table[k][i] = w[(i−1)·ld + k], 0 < i < 8, for k < uses, rounded up to a multiple of 16.
+	// that gains nothing by them. SplineBackward of another one asks theta for nothing: it finds all that it needs in save. SlopeTable is what they
+	// read of the biases (7) and weights (7 rows of length ld) of the slopes of one feature: table[0] = (0, bias) and table[1+k] = (0, w[i·ld + k]) of
+	// every i, for k < uses, rounded up to a multiple of 16.
 	SplineForwardLate func(s Spline, n, np int, y []T, yp int, ladj []T, x []T, xp int, theta []T, tp int, save []T, sp int, late Slopes[T])
 	SplineInverseLate func(s Spline, n, np int, x []T, xp int, ladj []T, y []T, yp int, theta []T, tp int, late Slopes[T])
-	SlopeTable        func(table []T, w []T, ld, uses int)
+	SlopeTable        func(table, bias, w []T, ld, uses int)
 
 	// LayerNorm normalises each row over its units: y = (x−mean)·rstd·(1+scale) + shift; scale and shift, of x's shape with panel
 	// stride mp, may be nil (both). mean, rstd: (np·32), kept for the backward pass. Biased variance; source: arXiv 1607.06450.
@@ -144,9 +145,8 @@ func (s Spline) LateSlopes() int {
 	return s.Bins - 1
 }
 
-// Slopes are the inner slopes of n splines that are still to come: theta has their biases alone, and slope i of feature f lacks
-// Σ_k w[f][i][k] · Hidden[p][k][e], k < Uses[f]. An event needs two of them, those at the ends of its bin, and which these are is only known when the
-// bin is: to compute two takes a third of the time of seven.
+// Slopes are the inner slopes of n splines that theta does not have yet: slope i of feature f is bias[f][i] + Σ_k w[f][i][k] · Hidden[p][k][e],
+// k < Uses[f]. An event needs two of them, those at the ends of its bin, and which these are is only known when the bin is.
 type Slopes[T Float] struct {
 	Hidden []T // panels at Stride
 	Stride int

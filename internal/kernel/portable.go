@@ -54,6 +54,9 @@ func eachSpan(spans []Span, m, k int, f func(i, j, lo, hi int)) {
 
 func mul[T Float](c []T, cp int, a []T, rs, cs int, b []T, bp int, m, k, np int, spans []Span, e Epilogue[T]) {
 	eachSpan(spans, m, k, func(i, j, lo, hi int) {
+		if hi < lo {
+			return
+		}
 		for p := range np {
 			for i := i; i < j; i += 2 {
 				mulRows(c, cp, a, rs, cs, b, bp, i, min(2, j-i), lo, hi, p, np, &e)

@@ -71,7 +71,7 @@ func needSpans(spans []Span, m, k int) {
 	}
 	rows := 0
 	for _, s := range spans {
-		if s.Lo < 0 || s.Hi < s.Lo || int(s.Hi) > k || s.Rows < 1 {
+		if s.Lo < 0 || s.Hi < 0 || s.Hi >= s.Lo && int(s.Hi) > k || s.Rows < 1 {
 			panic("kernel: span out of range")
 		}
 		rows += int(s.Rows)

@@ -177,7 +177,7 @@ func needSlopes(s Spline, n, np int, late *Slopes[float32]) {
 			panic("kernel: negative size")
 		}
 		needPanels(late.Hidden, late.Stride, int(uses), np)
-		need(late.Table, f*late.Step+8*int(uses))
+		need(late.Table, f*late.Step+8*(1+int(uses)))
 	}
 }
 
@@ -232,11 +232,13 @@ func splineInverseLate(s Spline, n, np int, x []float32, xp int, ladj []float32,
 	}
 }
 
-func slopeTable(table, w []float32, ld, uses int) {
+func slopeTable(table, bias, w []float32, ld, uses int) {
+	table[0] = 0
+	copy(table[1:8], bias[:7])
 	if uses <= 0 {
 		return
 	}
-	uses = (uses + 15) &^ 15
+	table, uses = table[8:], (uses+15)&^15
 	if ld < 0 {
 		panic("kernel: negative stride")
 	}

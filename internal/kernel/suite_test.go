@@ -101,8 +101,11 @@ func someSpans(r *rand.Rand, m, k int) []Span {
 	for i := 0; i < m; {
 		lo, rows := r.IntN(k+1), min(1+r.IntN(24), m-i)
 		s = append(s, Span{int32(lo), int32(lo + r.IntN(k-lo+1)), int32(rows)})
-		if r.IntN(3) == 0 {
+		switch r.IntN(5) {
+		case 0:
 			s[len(s)-1].Lo = 0
+		case 1: // left alone
+			s[len(s)-1].Lo = s[len(s)-1].Hi + 1
 		}
 		i += rows
 	}
@@ -572,25 +575,19 @@ func TestLateSlopes(t *testing.T) {
 					}
 				}
 				h, hp := panels(r, hidden, np, Lanes, 1)
-				biases, tp := panels(r, pr*n, np, Lanes, 1)
-				full := newVec(len(biases.s), 0)
-				copy(full.s, biases.s)
+				theta, tp := panels(r, pr*n, np, Lanes, 1)
+				full := newVec(len(theta.s), 0)
+				copy(full.s, theta.s)
 				w := newVec(n*slopes*ld, 0).fill(r, 0.3)
-				late := Slopes[float32]{Hidden: h.s, Stride: hp, Table: newVec(n*8*ld, 0).s, Step: 8 * ld}
+				late := Slopes[float32]{Hidden: h.s, Stride: hp, Table: newVec(n*8*(1+ld), 0).s, Step: 8 * (1 + ld)}
 				for f := range n {
 					uses := []int{hidden, 0, 17}[f]
 					late.Uses = append(late.Uses, int32(uses))
-					rows := w.s[f*slopes*ld:][:slopes*ld]
-					set.SlopeTable(late.Table[f*late.Step:], rows, ld, uses)
+					rows, bias := w.s[f*slopes*ld:][:slopes*ld], newVec(slopes, 0).fill(r, 1).s
+					set.SlopeTable(late.Table[f*late.Step:], bias, rows, ld, uses)
 					for p := range np {
-						for i := range slopes { // biases are numbers of a feature, not of an event
-							row := (f*pr + first + i) * Lanes
-							bias := biases.s[row]
-							for e := range Lanes {
-								biases.s[p*tp+row+e] = bias
-							}
-							set.Mul(full.s[p*tp+row:], 0, rows[i*ld:], 0, 1, h.s[p*hp:], 0, 1, uses, 1, nil, Epilogue[float32]{Bias: []float32{bias}})
-						}
+						slope := full.s[p*tp+(f*pr+first)*Lanes:]
+						set.Mul(slope, 0, rows, ld, 1, h.s[p*hp:], 0, slopes, uses, 1, nil, Epilogue[float32]{Bias: bias})
 					}
 				}
 				y, yp := panels(r, n, np, 0, 0)
@@ -605,22 +602,22 @@ func TestLateSlopes(t *testing.T) {
 					}
 				}
 				set.SplineForward(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp, save.s, sp)
-				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, save2.s, sp, late)
+				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, theta.s, tp, save2.s, sp, late)
 				same("y", y, y2)
 				same("ladj", ladj, ladj2)
 				same("save", save, save2)
 				set.SplineForward(s, n, np, y.s, yp, nil, x.s, xp, full.s, tp, nil, 0)
-				set.SplineForwardLate(s, n, np, y2.s, yp, nil, x.s, xp, biases.s, tp, nil, 0, late)
+				set.SplineForwardLate(s, n, np, y2.s, yp, nil, x.s, xp, theta.s, tp, nil, 0, late)
 				same("y alone", y, y2)
 				set.SplineForward(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp, nil, 0)
-				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, nil, 0, late)
+				set.SplineForwardLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, theta.s, tp, nil, 0, late)
 				same("ladj without save", ladj, ladj2)
 				set.SplineInverse(s, n, np, y.s, yp, ladj.s, x.s, xp, full.s, tp)
-				set.SplineInverseLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, biases.s, tp, late)
+				set.SplineInverseLate(s, n, np, y2.s, yp, ladj2.s, x.s, xp, theta.s, tp, late)
 				same("inverse", y, y2)
 				same("inverse ladj", ladj, ladj2)
 				set.SplineInverse(s, n, np, y.s, yp, nil, x.s, xp, full.s, tp)
-				set.SplineInverseLate(s, n, np, y2.s, yp, nil, x.s, xp, biases.s, tp, late)
+				set.SplineInverseLate(s, n, np, y2.s, yp, nil, x.s, xp, theta.s, tp, late)
 				same("inverse alone", y, y2)
 			}
 		}
@@ -822,15 +819,15 @@ func TestMisuse(t *testing.T) {
 				}
 			}
 			misuse["late hidden"] = run(spline, Slopes[float32]{Hidden: short, Table: long, Uses: []int32{1, 1}})
-			misuse["late table"] = run(spline, Slopes[float32]{Hidden: long, Table: short, Step: 16, Uses: []int32{2, 2}})
+			misuse["late table"] = run(spline, Slopes[float32]{Hidden: long, Table: short, Step: 16, Uses: []int32{1, 1}})
 			misuse["late uses"] = run(spline, Slopes[float32]{Hidden: long, Table: long, Uses: []int32{1}})
 			misuse["late negative"] = run(spline, Slopes[float32]{Hidden: long, Table: long, Uses: []int32{1, -1}})
 			misuse["late circle"] = run(Spline{Bins: 8, Bound: 5, Circular: true}, Slopes[float32]{Uses: []int32{0, 0}})
 			misuse["late inverse"] = func() {
 				set.SplineInverseLate(spline, 1, 1, long, Lanes, nil, long, Lanes, short, 23*Lanes, Slopes[float32]{Uses: []int32{0}})
 			}
-			misuse["slope table"] = func() { set.SlopeTable(short, long, 16, 16) }
-			misuse["slope weights"] = func() { set.SlopeTable(long, short, 16, 16) }
+			misuse["slope table"] = func() { set.SlopeTable(short, long, long, 16, 16) }
+			misuse["slope weights"] = func() { set.SlopeTable(long, long, short, 16, 16) }
 		}
 		for name, f := range misuse {
 			func() {

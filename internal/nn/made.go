@@ -267,8 +267,8 @@ func (m *MADE[T]) values(f *ad.Frame[T], s State, l int) ([]T, int) {
 	return f.V(t), t.Stride()
 }
 
-// A Late says how to compute all parameters but the last of each feature, in whose place stand their biases: a map that needs few of these, and
-// learns which from the others, adds what is missing to those (see kernel.Slopes).
+// A Late says how to compute all parameters but the last of each feature: a map that needs few of these, and learns which from the others, computes
+// them itself (see kernel.Slopes).
 type Late struct {
 	count int
 	spans []kernel.Span // of the output layer, two a feature
@@ -282,7 +282,7 @@ func (m *MADE[T]) Late(count int) *Late {
 	for i := range m.D {
 		uses := int32(last.use[last.degree[i*m.P]])
 		l.uses = append(l.uses, uses)
-		l.spans = append(l.spans, kernel.Span{Hi: uses, Rows: int32(m.P - count)}, kernel.Span{Rows: int32(count)})
+		l.spans = append(l.spans, kernel.Span{Hi: uses, Rows: int32(m.P - count)}, kernel.Span{Lo: 1, Rows: int32(count)})
 	}
 	return l
 }
@@ -290,12 +290,13 @@ func (m *MADE[T]) Late(count int) *Late {
 // Slopes are the parameters that l leaves away, in scratch memory of the frame. Hidden units must be known before they are used.
 func (m *MADE[T]) Slopes(f *ad.Frame[T], s State, l *Late) kernel.Slopes[T] {
 	q := &m.layers[len(m.layers)-1]
-	w := f.W(q.w)
-	slopes := kernel.Slopes[T]{Step: (l.count + 1) * q.w.LD, Uses: l.uses}
+	w, b := f.W(q.w), f.W(q.b)
+	slopes := kernel.Slopes[T]{Step: (l.count + 1) * (1 + q.w.LD), Uses: l.uses}
 	slopes.Hidden, slopes.Stride = m.values(f, s, len(m.layers)-2)
 	slopes.Table = f.Temp(m.D * slopes.Step)
 	for i, uses := range l.uses {
-		f.K.SlopeTable(slopes.Table[i*slopes.Step:], w[((i+1)*m.P-l.count)*q.w.LD:], q.w.LD, int(uses))
+		row := (i+1)*m.P - l.count
+		f.K.SlopeTable(slopes.Table[i*slopes.Step:], b[row:], w[row*q.w.LD:], q.w.LD, int(uses))
 	}
 	return slopes
 }

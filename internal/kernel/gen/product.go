@@ -173,6 +173,11 @@ func (m *machine) products(lanes int, in inner) {
 	TESTQ(spans, spans)
 	JZ(LabelRef("tile"))
 	MOVLQSX(at(spans, spanRows), rows)
+	lo, hi := GP64(), GP64()
+	MOVLQSX(at(spans, spanLo), lo)
+	MOVLQSX(at(spans, spanHi), hi)
+	CMPQ(hi, lo)
+	JL(LabelRef("leave"))
 	Label("tile")
 	m.split(rows, tiles, vectors)
 	for _, n := range slices.Backward(tiles) {
@@ -188,6 +193,24 @@ func (m *machine) products(lanes int, in inner) {
 	JG(LabelRef("block"))
 	Label("done")
 	m.end()
+
+	Label("leave")
+	SUBQ(rows, at(t, mulM))
+	skip := func(cursor int, perRow func(rows gp)) {
+		n, none := GP64(), label("none")
+		CMPQ(at(t, cursor), Imm(0))
+		JE(LabelRef(none))
+		MOVQ(rows, n)
+		perRow(n)
+		ADDQ(n, at(t, cursor))
+		Label(none)
+	}
+	skip(mulA, func(n gp) { IMULQ(at(t, mulRS), n) })
+	skip(mulBias, func(n gp) { SHLQ(Imm(2), n) })
+	for _, cursor := range []int{mulC, mulGate} {
+		skip(cursor, func(n gp) { SHLQ(Imm(7), n) })
+	}
+	JMP(LabelRef("blockDone"))
 }
 
 func (m *machine) mulTile(t, rows gp, n, nv int, in inner) {

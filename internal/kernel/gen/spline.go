@@ -16,7 +16,7 @@ type spline struct {
 	name     string
 	fixed    int
 	circular bool
-	late     bool // theta has the biases of the slopes alone, and the two products that an event needs are computed here
+	late     bool // theta has no slopes: the two that an event needs are computed here
 
 	x, y, ladj, theta, save, scratch, c gp
 	bins                                gp  // at run time
@@ -435,31 +435,40 @@ func (s *spline) unlessZero(name string, body func()) {
 
 // ends are the raw slopes at the two ends of the bin of a piece.
 func (s *spline) ends(p *piece) {
-	p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
-	if s.late {
-		p.i0 = s.vec()
-		VCVTPS2DQ(s.bin, p.i0)
+	if !s.late {
+		p.d0, p.d1 = s.slopes(s.row(s.pointer(s.theta, 2)))
+		return
 	}
+	p.i0 = s.vec()
+	VCVTPS2DQ(s.bin, p.i0)
 }
 
-// lateSlopes adds to the biases in d0 and d1 the sums over the hidden units. A row of the table has, for one unit, the weights of the slopes at the knots 0 to 7,
-// 0 at the first; it stands in both halves of a vector, so that the last knot finds that 0 as well.
+// lateSlopes sums the raw slopes at the ends of the bins. The first row of the table has the biases of those at the knots 0 to 7, the others their weights of one
+// hidden unit each, all of them 0 at the first knot; a row stands in both halves of a vector, so that the last knot finds that 0 as well.
 func (s *spline) lateSlopes(all []*piece) {
 	if !s.late {
 		return
-	}
-	for _, p := range all {
-		p.i1 = s.vec()
-		VPADDD_BCST(s.bits(1), p.i0, p.i1)
 	}
 	n, hidden, table := GP64(), GP64(), GP64()
 	MOVQ(paramAddress("uses"), n)
 	MOVLQSX(at(n, 0), n)
 	MOVQ(paramAddress("hidden"), hidden)
 	MOVQ(paramAddress("table"), table)
-	times(n, func() {
+	next := func() vector {
 		row := s.vec()
 		VBROADCASTF64X4(at(table, 0), row)
+		advance(32, table)
+		return row
+	}
+	biases := next()
+	for _, p := range all {
+		p.i1, p.d0, p.d1 = s.vec(), s.vec(), s.vec()
+		VPADDD_BCST(s.bits(1), p.i0, p.i1)
+		VPERMPS(biases, p.i0, p.d0)
+		VPERMPS(biases, p.i1, p.d1)
+	}
+	times(n, func() {
+		row := next()
 		for _, p := range all {
 			h := s.load(at(hidden, p.at))
 			for _, end := range []struct{ i, d vector }{{p.i0, p.d0}, {p.i1, p.d1}} {
@@ -469,11 +478,10 @@ func (s *spline) lateSlopes(all []*piece) {
 			}
 		}
 		advance(128, hidden)
-		advance(32, table)
 	})
 }
 
-// slopeTable emits the table of late slopes: dst[k][0] = 0 and dst[k][i] = w[(i−1)·ld + k] for i from 1 to 7, in blocks of 16 k.
+// slopeTable emits the weights in the table of late slopes: dst[k][0] = 0 and dst[k][i] = w[(i−1)·ld + k] for i from 1 to 7, in blocks of 16 k.
 func (m *machine) slopeTable() {
 	m.text("slopeTable", "func(dst, w *float32, ld, blocks int)")
 	dst, w, ld, blocks := arg("dst"), arg("w"), arg("ld"), arg("blocks")
