@@ -188,7 +188,7 @@ func splineForwardLate(s Spline, n, np int, y []float32, yp int, ladj []float32,
 	needPanels(y, yp, n, np)
 	needPanels(x, xp, n, np)
 	needPanels(theta, tp, s.Params()*n, np)
-	if ladj != nil {
+	if ladj != nil || save != nil {
 		needPanels(ladj, Lanes, 1, np)
 	}
 	if save != nil {

@@ -826,6 +826,9 @@ func TestMisuse(t *testing.T) {
 			misuse["late inverse"] = func() {
 				set.SplineInverseLate(spline, 1, 1, long, Lanes, nil, long, Lanes, short, 23*Lanes, Slopes[float32]{Uses: []int32{0}})
 			}
+			misuse["late without ladj"] = func() {
+				set.SplineForwardLate(spline, 1, 1, long, Lanes, nil, long, Lanes, long, 23*Lanes, long, 32*Lanes, Slopes[float32]{Table: long, Uses: []int32{0}})
+			}
 			misuse["slope table"] = func() { set.SlopeTable(short, long, long, 16, 16) }
 			misuse["slope weights"] = func() { set.SlopeTable(long, long, short, 16, 16) }
 		}
