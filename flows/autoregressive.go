@@ -267,11 +267,11 @@ func (o *arInverse[T]) Forward(f *ad.Frame[T]) {
 	x, xs := o.positions(f)
 	theta, ts := f.V(o.state.Theta), o.state.Theta.Stride()
 	ladj := f.Sum(o.ladj)
-	late := o.lateIn(f)
-	var slopes kernel.Slopes[T]
-	if f.Differentiated() { // Backward wants all parameters
-		late = nil
+	var late *nn.Late
+	if !f.Differentiated() { // Backward wants all parameters
+		late = o.lateIn(f)
 	}
+	var slopes kernel.Slopes[T]
 	if late != nil {
 		slopes = m.Slopes(f, o.state, late)
 	}
