@@ -3,10 +3,12 @@ package morph
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"hepmorph/flows"
 	"hepmorph/internal/ad"
+	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/modelfile"
 	"hepmorph/internal/rng"
 	"hepmorph/internal/train"
@@ -64,8 +66,11 @@ type item struct {
 	pairs        [][2]int
 	first        int // index of its first value in the Lagrangian's vector
 	size         int
-	// a fixed block for quantities of observables; mini-batches draw new rows
-	sim, data []int32
+	// for quantities of observables; others draw new rows each time
+	sim   []int32             // a fixed block, of equal weights
+	data  flows.Rows[float64] // of all rows that are inside
+	known float64             // statistical error of the quantity on all training rows, in its unit
+	scale float64             // of the gradient, 0 until it is measured, see measureScales
 }
 
 func newConstraints(t *task) (*constraints, error) {
@@ -83,7 +88,11 @@ func newConstraints(t *task) (*constraints, error) {
 		if err := c.prepare(it); err != nil {
 			return nil, err
 		}
-		specs = append(specs, mdmm.Constraint{Name: it.name(), Kind: mdmm.AtMost, Max: 1, Size: it.size, Average: def(it.average, 20), Every: it.every, Damping: it.damping, Rate: it.rate})
+		average := 20 // of what changes from batch to batch
+		if it.obs != nil {
+			average = 1
+		}
+		specs = append(specs, mdmm.Constraint{Name: it.name(), Kind: mdmm.AtMost, Max: 1, Size: it.size, Average: def(it.average, average), Every: it.every, Damping: it.damping, Rate: it.rate})
 		n += it.size
 		c.items = append(c.items, it)
 	}
@@ -130,8 +139,9 @@ func (c *constraints) prepare(it *item) error {
 		if it.obs == nil {
 			return fmt.Errorf("morph: could not constrain %s: there is no observable %q", it.name(), it.observable)
 		}
-		k := rng.NewKey(t.seed, "block of "+it.name()).At(0)
-		it.sim, it.data = draw(&k, td.sim.n, it.events), draw(&k, td.data.n, it.events)
+		if err := c.fix(it); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("morph: could not constrain %q (mmd, transport, corr, mean(x), width(x) or w1(x))", it.kind)
 	}
@@ -139,6 +149,70 @@ func (c *constraints) prepare(it *item) error {
 		return fmt.Errorf("morph: could not constrain %s: its bound %v is not positive", it.name(), it.unit)
 	}
 	return nil
+}
+
+// fix chooses the block of a quantity of an observable, and what it is compared with. Events drawn at random would bring a statistical error far
+// larger than a bound like 50 MeV. A morph changes an event little, so the block has what the whole sample has before the morph: rows at equal
+// distances of the distribution function of the observable (systematic sampling). The data are all there.
+func (c *constraints) fix(it *item) error {
+	td := c.t.td
+	for r, h := range it.obs.data {
+		if it.obs.inside(h) {
+			put(&it.data, h, td.data.w[r])
+		}
+	}
+	rows, h := make([]int32, td.sim.n), make([]float64, td.sim.n)
+	for r := range rows {
+		rows[r] = int32(r)
+	}
+	if err := it.obs.value(rows, td.sim.x, h, nil); err != nil {
+		return err
+	}
+	var before flows.Rows[float64]
+	for r, v := range h {
+		if it.obs.inside(v) {
+			put(&before, v, td.sim.w[r])
+		}
+	}
+	if before.N > 0 && it.data.N > 0 {
+		it.known = math.Sqrt(flows.NewMoments(it.data).Cov[0] * (1/sortSample(before.X, before.W).neff() + 1/sortSample(it.data.X, it.data.W).neff()))
+		if it.kind == "width" {
+			it.known /= math.Sqrt2
+		}
+	}
+	total := 0.0
+	for _, w := range td.sim.w {
+		total += w
+	}
+	n, sum := min(it.events, td.sim.n), 0.0
+	it.sim = make([]int32, 0, n)
+	for _, r := range order.Of(h) {
+		sum += td.sim.w[r]
+		for len(it.sim) < n && (float64(len(it.sim))+0.5)*total < sum*float64(n) {
+			it.sim = append(it.sim, r)
+		}
+	}
+	return nil
+}
+
+// warnings names the bounds that are tighter than what the training rows know.
+func (c *constraints) warnings() []string {
+	var out []string
+	if c == nil {
+		return nil
+	}
+	for _, it := range c.items {
+		if it.obs != nil && it.unit > 0 && it.unit < it.known {
+			out = append(out, strings.TrimSpace(fmt.Sprintf("%s: its bound is %.3g of the statistical error of the training rows, %.2g %s", it.name(), it.unit/it.known, it.known, it.obs.unit))+
+				": the morph will follow their fluctuations (a looser bound, or more events)")
+		}
+	}
+	return out
+}
+
+// put appends a value and its weight.
+func put(r *flows.Rows[float64], v, w float64) {
+	r.X, r.W, r.N, r.D = append(r.X, v), append(r.W, w), r.N+1, 1
 }
 
 func def(v, otherwise int) int {
@@ -217,16 +291,45 @@ func (c *constraints) step(step int) ([]train.Value, error) {
 		}
 	}
 	c.lag.Ascend(c.t.lambdaRate)
-	if !due {
-		return nil, nil
+	var out []train.Value
+	if due {
+		out = append(out, train.Value{Name: "constraint loss", Value: extra})
 	}
-	out := []train.Value{{Name: "constraint loss", Value: extra}}
 	for i, r := range c.lag.Records() {
 		it := c.items[i]
 		out = append(out, train.Value{Name: r.Name, Value: r.Average*it.unit + it.offset}, train.Value{Name: r.Name + " bound", Value: it.unit + it.offset},
 			train.Value{Name: r.Name + " multiplier", Value: r.Multiplier})
 	}
 	return out, nil
+}
+
+// measureScales fixes how hard bounds on observables push, before they act for the first time. 50 MeV are so little beside the width of a spectrum
+// that the likelihood does not feel them: in units of the bound, the gradient of a mean is larger than that of the likelihood by orders of
+// magnitude, and any violation would be a kick that undoes what the flow has learned. With the scale, a violation by one bound pushes as hard as
+// the likelihood does in a batch. The gradients must be clear; they are left so.
+func (c *constraints) measureScales(step int) error {
+	const batches = 4
+	for _, it := range c.items {
+		if it.obs == nil || it.scale > 0 {
+			continue
+		}
+		b, err := c.block(it, step)
+		if err != nil {
+			return err
+		}
+		if err := c.add(b, []float64{1}); err != nil {
+			return err
+		}
+		own, likelihood := c.t.takeNorm(), 0.0
+		for i := range batches {
+			c.t.likelihood(step + i)
+			likelihood += c.t.takeNorm() / batches
+		}
+		if own > 0 {
+			it.scale = likelihood / (own * float64(it.every))
+		}
+	}
+	return nil
 }
 
 // measureFree sets the bound of a quantity to a multiple of what it is now, before its constraint acts.
@@ -251,7 +354,7 @@ func (c *constraints) measureFree(it *item) error {
 	return nil
 }
 
-// block is a set of simulated rows with their morphed features, and the data rows to compare with.
+// block is a set of simulated rows with their morphed features, and, but for observables, the data rows to compare with.
 type block struct {
 	it        *item
 	sim, data []int32
@@ -265,7 +368,7 @@ const chunkRows = 4096
 
 func (c *constraints) block(it *item, step int) (*block, error) {
 	t := c.t
-	b := &block{it: it, sim: it.sim, data: it.data}
+	b := &block{it: it, sim: it.sim}
 	if b.sim == nil {
 		s := rng.NewKey(t.seed, "rows of "+it.name()).At(uint64(step))
 		b.sim, b.data = pick(&s, t.td.sim.n, it.events), pick(&s, t.td.data.n, it.events)
@@ -303,9 +406,17 @@ func (c *constraints) forward(b *block, lo, hi int) {
 	c.exec.Run(&ad.Run[float32]{N: hi - lo, Keep: true, Inputs: in, Outputs: []ad.Sink[float32]{{Tensor: c.out, Data: b.x[lo*d : hi*d]}}})
 }
 
-// push adds the gradient of the block's weighted values.
+// push adds the gradient of the block's values, weighted by the multipliers.
 func (c *constraints) push(b *block, w []float64) error {
 	part := w[b.it.first : b.it.first+b.it.size]
+	if b.it.obs != nil {
+		part = []float64{part[0] * b.it.scale}
+	}
+	return c.add(b, part)
+}
+
+// add adds the gradient of the block's weighted values.
+func (c *constraints) add(b *block, part []float64) error {
 	active := false
 	for _, v := range part {
 		active = active || v != 0
@@ -443,22 +554,16 @@ func (c *constraints) observable(b *block, gradient bool) (h []float64, dh []flo
 // distance is the difference of means or widths, or W1, between the observable of morphed simulation and data, over events inside; g, if not nil,
 // gets its derivative by each h.
 func (c *constraints) distance(b *block, h, g []float64) float64 {
-	it, td := b.it, c.t.td
-	var s, d flows.Rows[float64]
+	it := b.it
+	var s flows.Rows[float64]
 	var at []int
-	for i, r := range b.sim {
-		if it.obs.inside(h[i]) {
-			s.X, s.W = append(s.X, h[i]), append(s.W, td.sim.w[r])
+	for i, v := range h {
+		if it.obs.inside(v) {
+			put(&s, v, 1)
 			at = append(at, i)
 		}
 	}
-	for _, r := range b.data {
-		if v := it.obs.data[r]; it.obs.inside(v) {
-			d.X, d.W = append(d.X, v), append(d.W, td.data.w[r])
-		}
-	}
-	s.N, s.D, d.N, d.D = len(s.X), 1, len(d.X), 1
-	if s.N == 0 || d.N == 0 {
+	if s.N == 0 || it.data.N == 0 {
 		return 0
 	}
 	if it.kind == "w1" {
@@ -466,7 +571,7 @@ func (c *constraints) distance(b *block, h, g []float64) float64 {
 		if g != nil {
 			grad = make([]float64, s.N)
 		}
-		v := flows.NewSliced[float64](c.t.pool, 1, 0, 0).W1(s, d, grad, 1)
+		v := flows.NewSliced[float64](c.t.pool, 1, 0, 0).W1(s, it.data, grad, 1)
 		for k, i := range at {
 			if g != nil {
 				g[i] = grad[k]
@@ -474,11 +579,11 @@ func (c *constraints) distance(b *block, h, g []float64) float64 {
 		}
 		return v
 	}
-	ms, md := flows.NewMoments(s), flows.NewMoments(d)
+	ms, md := flows.NewMoments(s), flows.NewMoments(it.data)
 	if it.kind == "mean" {
-		for k, i := range at {
+		for _, i := range at {
 			if g != nil {
-				g[i] = s.W[k] / ms.W
+				g[i] = 1 / ms.W
 			}
 		}
 		return ms.Mean[0] - md.Mean[0]
@@ -486,7 +591,7 @@ func (c *constraints) distance(b *block, h, g []float64) float64 {
 	sd := math.Sqrt(ms.Cov[0])
 	for k, i := range at {
 		if g != nil && sd > 0 {
-			g[i] = s.W[k] / ms.W * (s.X[k] - ms.Mean[0]) / sd
+			g[i] = (s.X[k] - ms.Mean[0]) / (ms.W * sd)
 		}
 	}
 	return sd - math.Sqrt(md.Cov[0])
@@ -508,7 +613,7 @@ func (c *constraints) cost() (float64, error) {
 		for k := range it.size {
 			w[it.first+k] = 1
 		}
-		if err := c.push(b, w); err != nil {
+		if err := c.add(b, w[it.first:it.first+it.size]); err != nil {
 			return 0, err
 		}
 		total += time.Since(start).Seconds() / float64(it.every)
@@ -521,12 +626,13 @@ func (c *constraints) cost() (float64, error) {
 type constraintState struct {
 	Lagrangian mdmm.State `json:"lagrangian"`
 	Units      []float64  `json:"units"`
+	Scales     []float64  `json:"scales"`
 }
 
 func (c *constraints) save(f *modelfile.File) error {
 	st := constraintState{Lagrangian: c.lag.State()}
 	for _, it := range c.items {
-		st.Units = append(st.Units, it.unit)
+		st.Units, st.Scales = append(st.Units, it.unit), append(st.Scales, it.scale)
 	}
 	return f.SetJSON("constraints", st)
 }
@@ -536,11 +642,11 @@ func (c *constraints) load(f *modelfile.File) error {
 	if err := f.JSON("constraints", &st); err != nil {
 		return err
 	}
-	if len(st.Units) != len(c.items) {
+	if len(st.Units) != len(c.items) || len(st.Scales) != len(c.items) {
 		return fmt.Errorf("morph: could not resume: the checkpoint has %d constraints, the configuration %d", len(st.Units), len(c.items))
 	}
 	for i, it := range c.items {
-		it.unit = st.Units[i]
+		it.unit, it.scale = st.Units[i], st.Scales[i]
 	}
 	return c.lag.Restore(st.Lagrangian)
 }

@@ -180,9 +180,15 @@ func (t *task) Step(step, total int, rate float64) ([]train.Value, error) {
 			t.load()
 		}
 	}
+	constrained := t.cons != nil && float64(step) >= t.warmup*float64(total)
+	if constrained {
+		if err := t.cons.measureScales(step); err != nil {
+			return nil, err
+		}
+	}
 	t.likelihood(step)
 	values := []train.Value{{Name: "loss", Value: t.run.Losses[0]}}
-	if t.cons != nil && float64(step) >= t.warmup*float64(total) {
+	if constrained {
 		extra, err := t.cons.step(step)
 		if err != nil {
 			return nil, err
@@ -212,6 +218,22 @@ func (t *task) likelihood(step int) {
 	}
 	clear(t.run.Losses)
 	t.nll.Run(&t.run)
+}
+
+// takeNorm returns the norm of the gradient and clears it.
+func (t *task) takeNorm() float64 {
+	t.sh.Settle(t.pool)
+	q := 0.0
+	for i := range t.net.ps.Len() {
+		g := float32(0)
+		for _, shard := range t.sh.G {
+			g += shard[i]
+		}
+		g *= t.net.ps.Mask[i]
+		q += float64(g) * float64(g)
+	}
+	t.sh.Clear(t.pool)
+	return math.Sqrt(q)
 }
 
 // Evaluate implements train.Task: the score of the averaged parameters.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"hepmorph/flows"
 	"hepmorph/internal/ad"
 	"hepmorph/internal/nn"
 	"hepmorph/internal/rng"
@@ -144,7 +145,7 @@ func TestConstraintGradients(t *testing.T) {
 				w[k] = float64(k + 1)
 			}
 			tk.sh.Clear(tk.pool)
-			if err := c.push(b, w); err != nil {
+			if err := c.add(b, w); err != nil {
 				t.Fatal(err)
 			}
 			grad := make([]float64, tk.net.ps.Len())
@@ -180,6 +181,66 @@ func TestConstraintGradients(t *testing.T) {
 	}
 }
 
+// TestBlocksStandForAllRows compares quantities of an observable on blocks with those of all rows: blocks must be off by far less than as many
+// events drawn at random.
+func TestBlocksStandForAllRows(t *testing.T) {
+	const all, events, tries = 3000, 300, 40
+	for _, kind := range []string{"mean", "width", "w1"} {
+		tk := smallTask(t, Switch, boundQuantity{kind: kind, observable: "h", max: 1, events: events})
+		for i := range tk.td.sim.w {
+			tk.td.sim.w[i] = 0.5 + float64(i%3)/2
+		}
+		for i := range 200 {
+			tk.likelihood(i)
+			tk.opt.Update(5e-3)
+		}
+		c, it := tk.cons, tk.cons.items[0]
+		distance := func() float64 {
+			b, err := c.block(it, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, _, err := c.observable(b, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.distance(b, h, nil)
+		}
+		fixed := func(events int) float64 {
+			it.boundQuantity.events, it.data = events, flows.Rows[float64]{}
+			if err := c.fix(it); err != nil {
+				t.Fatal(err)
+			}
+			return distance()
+		}
+		if w := c.warnings(); len(w) != 0 {
+			t.Errorf("%s: a bound far above the statistical error has the warnings %q", kind, w)
+		}
+		want, got, random := fixed(all), 0.0, 0.0
+		for i := range tries {
+			e := fixed(events+i-tries/2) - want
+			got += e * e / tries
+		}
+		fixed(events)
+		for i := range tries {
+			k := rng.NewKey(1, "block").At(uint64(i))
+			for n := 0; n < events; {
+				if r := k.IntN(all); k.Float64()*1.5 < tk.td.sim.w[r] {
+					it.sim[n] = int32(r)
+					n++
+				}
+			}
+			e := distance() - want
+			random += e * e / tries
+		}
+		got, random = math.Sqrt(got), math.Sqrt(random)
+		t.Logf("%s: %.4f of all rows; blocks are off by %.4f, random ones by %.4f", kind, want, got, random)
+		if got > 0.5*random {
+			t.Errorf("%s: blocks are off by %.4f, random ones by %.4f", kind, got, random)
+		}
+	}
+}
+
 func TestConstraintsBound(t *testing.T) {
 	tk := smallTask(t, Switch, boundQuantity{kind: "transport", max: 0.05, every: 1, events: 256, rate: 0.5})
 	for i := range 500 {
@@ -193,5 +254,47 @@ func TestConstraintsBound(t *testing.T) {
 	}
 	if v := tk.cons.transport(b, nil, 0); v > 0.06 {
 		t.Errorf("transport %.3f, bounded at 0.05", v)
+	}
+}
+
+// TestObservablesAreBound trains with and without a bound that the likelihood alone misses.
+func TestObservablesAreBound(t *testing.T) {
+	for _, q := range []boundQuantity{{kind: "mean", max: 0.004}, {kind: "width", max: 0.004}, {kind: "w1", max: 0.035}} {
+		q.observable, q.events, q.every = "h", 1500, 4
+		var end, nll [2]float64
+		for k := range end {
+			tk := smallTask(t, Switch, q)
+			bound := tk.cons
+			if w := bound.warnings(); len(w) != 1 {
+				t.Errorf("%s: a bound of a tenth of the statistical error has the warnings %q", q.kind, w)
+			}
+			if k == 0 {
+				tk.cons = nil
+			}
+			for i := range 1200 {
+				if _, err := tk.Step(i, 1200, 1-float64(i)/1200); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b, err := bound.block(bound.items[0], 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, _, err := bound.observable(b, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end[k] = math.Abs(bound.distance(b, h, nil))
+			if nll[k], _, err = tk.Evaluate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Logf("%s: %.4f free, %.4f bound at %.4f; held-out likelihood %.4f, %.4f", q.kind, end[0], end[1], q.max, nll[0], nll[1])
+		if end[1] > 1.2*q.max || end[0] < 1.5*end[1] {
+			t.Errorf("%s: %.4f, bound at %.4f, %.4f without the bound", q.kind, end[1], q.max, end[0])
+		}
+		if nll[1] > nll[0]+0.02 {
+			t.Errorf("%s: the bound costs %.4f of the likelihood", q.kind, nll[1]-nll[0])
+		}
 	}
 }

@@ -74,6 +74,9 @@ func Train(ctx context.Context, cfg *Config, o TrainOptions) (*Trained, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range tk.cons.warnings() {
+		o.Log("%s", line)
+	}
 	steps := cfg.Train.Steps
 	if cfg.Train.Epochs > 0 {
 		small := min(prep.data.sim.n, prep.data.data.n)
