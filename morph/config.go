@@ -129,6 +129,7 @@ type TrainConfig struct {
 	Batch       int     `yaml:"batch" min:"2" max:"1000000" help:"rows of a step, half from each sample"`
 	Rate        float64 `yaml:"rate" above:"0" below:"1" help:"learning rate of Adam"`
 	WeightDecay float64 `yaml:"weight_decay,omitempty" min:"0" below:"1" help:"of AdamW; 0.3 helps with few events"`
+	DomainDecay float64 `yaml:"domain_decay,omitempty" min:"0" below:"100" help:"decay of the weights on the domain, for a switch: what differs between the samples is the smoother"`
 	Clip        float64 `yaml:"clip" min:"0" help:"largest norm of the gradient over its running mean, 0: none"`
 	EMA         float64 `yaml:"ema" min:"0" below:"1" help:"moving average of the parameters, 0: none"`
 	Schedule    string  `yaml:"schedule" oneof:"cosine constant"`

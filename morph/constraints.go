@@ -643,7 +643,7 @@ func (c *constraints) load(f *modelfile.File) error {
 		return err
 	}
 	if len(st.Units) != len(c.items) || len(st.Scales) != len(c.items) {
-		return fmt.Errorf("morph: could not resume: the checkpoint has %d constraints, the configuration %d", len(st.Units), len(c.items))
+		return fmt.Errorf("morph: could not resume: the checkpoint has the state of %d constraints, the configuration %d; one of another version can't be continued (--force begins anew)", min(len(st.Units), len(st.Scales)), len(c.items))
 	}
 	for i, it := range c.items {
 		it.unit, it.scale = st.Units[i], st.Scales[i]

@@ -35,6 +35,7 @@ type network struct {
 	d, c    int // features, conditions
 	ps      *ad.Params[float32]
 	flow    *flows.Flow[float32]
+	domain  []int        // places of the weights on the domain, for a switch
 	cal     *calibration // nil: none
 }
 
@@ -67,7 +68,15 @@ func newNetwork(method Method, pairing Pairing, d, c int, fc FlowConfig, seed ui
 	default:
 		err = fmt.Errorf("morph: could not make a flow of kind %q (nsf, coupling or maf)", fc.Kind)
 	}
-	return n, err
+	if err != nil || method != Switch {
+		return n, err
+	}
+	for _, b := range n.flow.Bijectors {
+		if a, ok := b.(*flows.Autoregressive[float32]); ok {
+			n.domain = append(n.domain, a.Net.ContextWeights(c)...)
+		}
+	}
+	return n, nil
 }
 
 // contexts writes the contexts of n rows: that of encoding, or training, for the domain, and that of decoding. x (n,D), c (n,C).

@@ -54,6 +54,7 @@ type taskSettings struct {
 	lambdaRate  float64
 	warmup      float64 // share of all steps before constraints act
 	requantise  int     // epochs between draws
+	domainDecay float64 // of the weights on the domain
 }
 
 // task trains a network; it implements train.Task.
@@ -196,6 +197,9 @@ func (t *task) Step(step, total int, rate float64) ([]train.Value, error) {
 		values = append(values, extra...)
 	}
 	lr := t.rate * rate * t.schedule(step, total)
+	for _, at := range t.net.domain {
+		t.net.ps.W[at] *= float32(max(0, 1-lr*t.domainDecay))
+	}
 	norm := t.opt.Update(lr)
 	return append(values, train.Value{Name: "rate", Value: lr}, train.Value{Name: "gradient", Value: norm}), nil
 }

@@ -73,6 +73,40 @@ func TestSwitchStartsAsTheIdentity(t *testing.T) {
 	}
 }
 
+// TestDomainDecay holds the weights on the domain back: the morph moves less, and without them it is the identity.
+func TestDomainDecay(t *testing.T) {
+	moved := func(tk *task) (sum float64) {
+		s := tk.td.simVal
+		out := make([]float32, len(s.x))
+		tk.net.mover(tk.pool).move(s.n, out, s.x, s.c, s.keys, 1)
+		for i := range out {
+			sum += math.Abs(float64(out[i]-s.x[i])) / float64(len(out))
+		}
+		return sum
+	}
+	var distance []float64
+	for _, decay := range []float64{0, 5, 50} {
+		tk := smallTask(t, Switch)
+		tk.domainDecay = decay
+		for i := range 200 {
+			if _, err := tk.Step(i, 200, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		distance = append(distance, moved(tk))
+		for _, at := range tk.net.domain {
+			tk.net.ps.W[at] = 0
+		}
+		if d := moved(tk); d > 1e-4 {
+			t.Errorf("without the weights on the domain features move by %.3g", d)
+		}
+	}
+	t.Logf("features move by %.3f with decays of 0, 5, 50", distance)
+	if distance[1] > 0.95*distance[0] || distance[2] > 0.7*distance[1] {
+		t.Errorf("features move by %.3f with decays of 0, 5, 50", distance)
+	}
+}
+
 // TestMethodsLearnAKnownMap trains both methods on Gaussians: the switch must reach the exact map 0.5 + c/2 + 0.8 (x − c).
 func TestMethodsLearnAKnownMap(t *testing.T) {
 	for _, method := range []Method{Switch, CNF} {

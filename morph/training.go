@@ -142,7 +142,7 @@ func (m *Model) calibrate(tk *task, o TrainOptions) (float64, error) {
 // taskSettings turns the configuration's numbers into those of a task.
 func (c *Config) taskSettings() (taskSettings, error) {
 	t := c.Train
-	s := taskSettings{batch: t.Batch, rate: t.Rate, seed: c.Seed, lambdaRate: t.MultiplierRate, warmup: t.ConstraintWarmup, requantise: t.Requantise,
+	s := taskSettings{batch: t.Batch, rate: t.Rate, seed: c.Seed, lambdaRate: t.MultiplierRate, warmup: t.ConstraintWarmup, requantise: t.Requantise, domainDecay: t.DomainDecay,
 		adam: nn.AdamSettings{Decay: t.WeightDecay, ClipRatio: t.Clip, Average: t.EMA}}
 	s.schedule = nn.Constant
 	if t.Schedule == "cosine" {

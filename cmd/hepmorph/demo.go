@@ -79,7 +79,7 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			a.logf("4/4 validate: hepmorph morph validate -m %s --out %s", t.Path, inside(out, "report"))
-			rep, err := a.validate(ctx, cfg, t.Model, validateOptions{out: inside(out, "report"), quick: true, history: historyOf(t.Result),
+			rep, err := a.validate(ctx, cfg, t.Model, validateOptions{out: inside(out, "report"), quick: true, history: historyOf(t),
 				reference: inside(inside(out, "samples"), "diphoton-truth.root")})
 			if err != nil {
 				return err

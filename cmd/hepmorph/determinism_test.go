@@ -47,6 +47,9 @@ func TestAnyNumberOfThreads(t *testing.T) {
 			read(t, filepath.Join(dir, "report", "metrics.json")), readTree(t, "diphoton", out)}
 		if threads == "1" {
 			first = o
+			if n := strings.Count(o.log, `"mean(m) multiplier"`); n != 36 {
+				t.Errorf("log.jsonl has the multiplier of mean(m) %d times; it acts in 36 steps, each of which is a record", n)
+			}
 			continue
 		}
 		for _, c := range []struct{ name, a, b string }{{"model.hmm", first.model, o.model}, {"log.jsonl", first.log, o.log},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hepmorph/internal/train"
 	"hepmorph/morph"
 	"hepmorph/physics/rootio"
 	"hepmorph/validation"
@@ -248,11 +247,19 @@ func variables(cfg *morph.Config) []validation.Variable {
 
 // history draws the training's losses, constraints and multipliers into the run folder.
 func (a *app) history(t *morph.Trained, dir string) error {
-	return plot.Save(historyOf(t.Result), inside(dir, "history.pdf"), inside(dir, "history.png"))
+	return plot.Save(historyOf(t), inside(dir, "history.pdf"), inside(dir, "history.png"))
 }
 
-func historyOf(r *train.Result) *plot.History {
+func historyOf(t *morph.Trained) *plot.History {
+	r, cfg := t.Result, t.Model.Config()
 	h := &plot.History{Best: float64(r.BestStep)}
+	units := map[string]string{}
+	for _, c := range cfg.Constraints {
+		if kind, arg, err := c.Parse(); err == nil {
+			o, _ := cfg.Observables.Get(arg)
+			units[kind+"("+arg+")"] = o.Unit
+		}
+	}
 	get := func(kind, name string) (t plot.Trace) {
 		t.Label = name
 		for _, rec := range r.History {
@@ -288,7 +295,7 @@ func historyOf(r *train.Result) *plot.History {
 	sort.Strings(sorted)
 	for _, n := range sorted {
 		bound := get("step", n+" bound")
-		c := plot.ConstraintTrace{Trace: get("step", n), Min: math.NaN(), Max: math.NaN()}
+		c := plot.ConstraintTrace{Trace: get("step", n), Unit: units[n], Min: math.NaN(), Max: math.NaN()}
 		if len(bound.Y) > 0 {
 			c.Max = bound.Y[len(bound.Y)-1]
 		}

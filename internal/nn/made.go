@@ -94,10 +94,9 @@ func NewMADE[T kernel.Float](ps *ad.Params[T], s MADESettings) *MADE[T] {
 		m.layers = append(m.layers, newMaskedLayer(ps, fmt.Sprintf("%s.%d", s.Name, l), inDegree, degree, m.Groups, s.Seed))
 		inDegree = degree
 	}
-	first := m.layers[0]
 	for _, c := range s.ZeroContext {
-		for i := range first.out {
-			ps.Row(first.w, i)[c] = 0
+		for _, at := range m.ContextWeights(c) {
+			ps.W[at] = 0
 		}
 	}
 	if s.ZeroOutput {
@@ -210,6 +209,16 @@ func (m *MADE[T]) Import(ps *ad.Params[T], inputs []int, hidden [][]int, outputs
 		in = out
 	}
 	return nil
+}
+
+// ContextWeights are the places, in the vector of parameters, of the first layer's weights on context number c.
+func (m *MADE[T]) ContextWeights(c int) []int {
+	w := m.layers[0].w
+	at := make([]int, w.Rows)
+	for i := range at {
+		at[i] = w.Off + i*w.LD + c
+	}
+	return at
 }
 
 // Layers is the number of linear layers, hidden ones and the output.

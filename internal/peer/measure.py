@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the fidelity bars on samples whose truth is known and writes docs/results.md.
 
-internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,pairs,sweep,hdna] [--seeds 1,2,3] [--samples 1,11,12,13,14] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
+internal/peer/measure.py [--tasks oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,pairs,decay,sweep,hdna] [--seeds 1,2,3] [--samples 1,11,12,13,14] [--bin bin/hepmorph] [--work runs/measure] [--shared ../shared] [--keep]
 
 Trains by the configs in docs/configs, applies, and lets the independent judges in SHARED/tools (Python, xgboost) judge the written files. Every
 figure stands beside its value before, the floor and, where there is one, the perfect morph. Results are kept in WORK/results.json, so that the
@@ -277,6 +277,62 @@ def pairs(a):
     return out + [row("**all**", joint, sum(e[1] for e in every.values()), sum(e[2] for e in every.values()), len(lines) * len(samples) * len(models))]
 
 
+DECAYS = [("15 epochs", "15", "0", "0"), ("30 epochs", "30", "0", "0"), ("30 epochs, weight_decay 0.1", "30", "0.1", "0"), ("30 epochs, weight_decay 0.3", "30", "0.3", "0"),
+          ("30 epochs, domain_decay 1", "30", "0", "1"), ("30 epochs, domain_decay 3", "30", "0", "3"), ("30 epochs, domain_decay 5, weight_decay 0.1", "30", "0.1", "5")]
+
+
+def decay(a):
+    """what decays of the weights leave of the difference between the morph and the perfect one, on so many fresh events that it is seen"""
+    d = [os.path.join(a.work, f"diphoton-{s}") for s in (2, 902)]
+    for folder, seed, events in zip(d, (2, 902), (930000, 2000000)):
+        if not os.path.exists(folder):
+            run(a.bin, "samples", "diphoton", "--out", folder, "--events", str(events), "--seed", str(seed), "--truth")
+    out = ["", "## Decay of the domain", "", "The built-in pair, seed 2 (the method is developed on it), morphed: two million other events (seed 902), of which the law of m and pT of the pair is compared with that of the perfect morph. W1 in standard deviations; excess: what a difference of the laws adds to a χ² per degree of "
+           "freedom (60 bins) of samples as large as what is held out; peak: position less the true one in MeV, and half of the central 68 % in GeV.", "",
+           "| training | held-out NLL | W1 of m | excess χ² of m | W1 of pT | excess χ² of pT | peak | width of the peak |", "|---|---|---|---|---|---|---|---|"]
+    for name, epochs, weights, domain in DECAYS:
+        folder = os.path.join(d[0], f"{epochs}-{weights}-{domain}")
+        train(a, "docs/configs/diphoton.yaml", folder, "--set", f"inputs.simulation[0].files=[{d[0]}/diphoton-simulation.root]", "--set", f"inputs.data[0].files=[{d[0]}/diphoton-data.root]",
+              "--set", f"train.epochs={epochs}", "--set", f"train.weight_decay={weights}", "--set", f"train.domain_decay={domain}")
+        nll = min(r["nll"] for r in map(json.loads, open(os.path.join(folder, "log.jsonl"))) if r["kind"] == "evaluation")
+        before, after, truth = laws(a, os.path.join(folder, "model.hmm"), d[1])
+        if len(out) == 6:
+            out.append(f"| before | | {before} {truth} |")
+        out.append(f"| {name} | {nll:.4f} | {after} |")
+        print(out[-1], flush=True)
+    return out
+
+
+def laws(a, model, folder):
+    """lines of the table for the simulation before and after the morph, against the truth in FOLDER, and the true width of the peak"""
+    import numpy as np, uproot
+    morphed = os.path.join(folder, "morphed.root")
+    run(a.bin, "morph", "apply", "-m", model, "-o", morphed, "--force", os.path.join(folder, "diphoton-simulation.root"))
+    photon = [p + v for p in ("lead_", "sublead_") for v in ("pt", "eta", "phi")]
+    t = uproot.open(morphed)["diphoton"].arrays(photon + ["m_gg", "m_morphed", "ptgg_morphed", "morph_status", "morph_weight", "gen_process"], library="np")
+    u = uproot.open(os.path.join(folder, "diphoton-truth.root"))["diphoton"].arrays(photon + ["m_gg"], library="np")
+    inside = lambda e: (abs(e) < 2.5) & ((abs(e) < 1.4442) | (abs(e) > 1.566))
+    passes = (u["lead_pt"] > 35) & (u["sublead_pt"] > 25) & inside(u["lead_eta"]) & inside(u["sublead_eta"])
+    done, w, peak = t["morph_status"] == 1, t["morph_weight"].astype(float), t["gen_process"] == 1
+    pair = lambda s: np.sqrt(s["lead_pt"]**2 + s["sublead_pt"]**2 + 2 * s["lead_pt"] * s["sublead_pt"] * np.cos(s["lead_phi"] - s["sublead_phi"]))
+    events = 1 / (1 / 229e3 + 1 / 136e3) # held out: data, and effective events of the simulation
+
+    def distances(x, y, low, high):
+        wx, wy = w[done] / w[done].sum(), w[passes] / w[passes].sum()
+        both = np.concatenate([x[done], y[passes]]).astype(float)
+        order = np.argsort(both)
+        w1 = np.sum(abs(np.cumsum(np.concatenate([wx, -wy])[order])[:-1]) * np.diff(both[order]))
+        mean = np.sum(wy * y[passes])
+        p, q = (np.histogram(v, 60, (low, high), weights=h)[0] for v, h in ((x[done], wx), (y[passes], wy)))
+        share, p, q = q.sum(), p / p.sum(), q / q.sum()
+        return f"{w1 / np.sqrt(np.sum(wy * (y[passes] - mean)**2)):.5f} | {events * share * np.sum((p - q)**2 / q) / 59:.3f}"
+
+    width = lambda x: np.diff(np.quantile(x, [.16, .84]))[0] / 2
+    true = u["m_gg"][passes & peak]
+    line = lambda m, pt: (f"{distances(m, u['m_gg'], 100, 160)} | {distances(pt, pair(u), 0, 150)} | {1000 * (np.median(m[done & peak]) - np.median(true)):+.0f} | {width(m[done & peak]):.3f}")
+    return line(t["m_gg"], pair(t)), line(t["m_morphed"], t["ptgg_morphed"]), f"(true {width(true):.3f})"
+
+
 def asked(seed, q):
     g = lambda v, n=4: "-" if v is None else f"{v:.{n}g}"
     sd = "" if q["after_sd"] is None else f" ± {g(q['after_sd'], 2)}"
@@ -365,7 +421,7 @@ def photons(a):
     return rows
 
 
-SECTIONS = {"fresh": fresh, "network": network, "trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "pairs": pairs, "sweep": sweep, "hdna": hdna}
+SECTIONS = {"fresh": fresh, "network": network, "trees": trees, "photons": photons, "methods": methods, "diphoton": diphoton, "pairs": pairs, "decay": decay, "sweep": sweep, "hdna": hdna}
 
 
 def measure(task, seed, a):
@@ -412,7 +468,7 @@ def table(rows, sections):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", default="oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,pairs,sweep,hdna")
+    p.add_argument("--tasks", default="oneflow,r1,r2,fresh,network,trees,photons,methods,diphoton,pairs,decay,sweep,hdna")
     p.add_argument("--seeds", default="1,2,3")
     p.add_argument("--samples", default="1,11,12,13,14", help="seeds of the samples of the task fresh")
     p.add_argument("--bin", default="bin/hepmorph")
