@@ -70,7 +70,7 @@ type item struct {
 	sim   []int32             // a fixed block, of equal weights
 	data  flows.Rows[float64] // of all rows that are inside
 	known float64             // statistical error of the quantity on all training rows, in its unit
-	scale float64             // of the gradient, 0 until it is measured, see measureScales
+	scale float64             // of the gradient, 0 until it is measured, see begin
 }
 
 func newConstraints(t *task) (*constraints, error) {
@@ -270,11 +270,6 @@ func (c *constraints) step(step int) ([]train.Value, error) {
 			continue
 		}
 		due = true
-		if it.unit == 0 {
-			if err := c.measureFree(it); err != nil {
-				return nil, err
-			}
-		}
 		b, err := c.block(it, step)
 		if err != nil {
 			return nil, err
@@ -303,13 +298,21 @@ func (c *constraints) step(step int) ([]train.Value, error) {
 	return out, nil
 }
 
-// measureScales fixes how hard bounds on observables push, before they act for the first time. 50 MeV are so little beside the width of a spectrum
-// that the likelihood does not feel them: in units of the bound, the gradient of a mean is larger than that of the likelihood by orders of
-// magnitude, and any violation would be a kick that undoes what the flow has learned. With the scale, a violation by one bound pushes as hard as
-// the likelihood does in a batch. The gradients must be clear; they are left so.
-func (c *constraints) measureScales(step int) error {
+// begin fixes, before a constraint acts for the first time, a bound that is a multiple of what is free, and how hard a bound on an observable pushes.
+// 50 MeV are so little beside the width of a spectrum that the likelihood does not feel them: in units of the bound, the gradient of a mean is
+// larger than that of the likelihood by orders of magnitude, and any violation would be a kick that undoes what the flow has learned. With the
+// scale, a violation by one bound pushes as hard as the likelihood does in a batch. The gradients must be clear; they are left so.
+func (c *constraints) begin(step int) error {
 	const batches = 4
-	for _, it := range c.items {
+	for i, it := range c.items {
+		if !c.lag.Due(i) {
+			continue
+		}
+		if it.unit == 0 {
+			if err := c.measureFree(it); err != nil {
+				return err
+			}
+		}
 		if it.obs == nil || it.scale > 0 {
 			continue
 		}

@@ -183,7 +183,7 @@ func (t *task) Step(step, total int, rate float64) ([]train.Value, error) {
 	}
 	constrained := t.cons != nil && float64(step) >= t.warmup*float64(total)
 	if constrained {
-		if err := t.cons.measureScales(step); err != nil {
+		if err := t.cons.begin(step); err != nil {
 			return nil, err
 		}
 	}

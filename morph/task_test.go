@@ -332,3 +332,22 @@ func TestObservablesAreBound(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundsByWhatIsFree begins with bounds that are multiples of what quantities are when they begin to act.
+func TestBoundsByWhatIsFree(t *testing.T) {
+	tk := smallTask(t, Switch, boundQuantity{kind: "transport", timesFree: 0.5, events: 256}, boundQuantity{kind: "w1", observable: "h", timesFree: 0.5, events: 500})
+	tk.warmup = 0.5
+	for i := range 42 {
+		if _, err := tk.Step(i, 80, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, it := range tk.cons.items {
+		if !(it.unit > 1e-3 && it.unit < 2) {
+			t.Errorf("%s has the bound %v", it.name(), it.unit)
+		}
+		if it.obs != nil && !(it.scale > 0 && it.scale < 1) {
+			t.Errorf("%s is scaled by %v", it.name(), it.scale)
+		}
+	}
+}
