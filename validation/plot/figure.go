@@ -3,6 +3,7 @@ package plot
 import (
 	"image/color"
 	"math"
+	"strings"
 )
 
 // Figure is one picture: columns of panels. Panels of a column stand above each other without a gap and share their x axis.
@@ -693,13 +694,14 @@ func (a *area) ticks(pi int, last bool, titleAt float64) {
 	for i, n := range a.y.Names {
 		a.text(n, point{a.lo.x - 5*u, a.py(float64(i))}, format{size: 12 * u, ha: 1, va: 0.5, fit: 110 * u})
 	}
+	name := a.y.Title
 	if ypow != 0 && !a.y.NoLabels {
-		at := point{a.lo.x, a.hi.y + 6*u}
-		f := format{size: 13 * u, ha: 0.3}
-		if pi > 0 {
-			at, f = point{a.lo.x + 10*u, a.hi.y - 8*u}, format{size: 13 * u, va: 1}
+		power := "×10^{" + number(float64(ypow), 0) + "}"
+		if pi > 0 { // no room above
+			name = strings.TrimSpace(name + " (" + power + ")")
+		} else {
+			a.text(power, point{a.lo.x, a.hi.y + 6*u}, format{size: 13 * u, ha: 0.3})
 		}
-		a.text("×10^{"+number(float64(ypow), 0)+"}", at, f)
 	}
 	if last && a.x.Title != "" {
 		at, f := point{a.hi.x, a.lo.y - title*u}, format{size: 16 * u, ha: 1, va: 1, fit: a.hi.x - 4*u}
@@ -708,13 +710,13 @@ func (a *area) ticks(pi int, last bool, titleAt float64) {
 		}
 		a.text(a.x.Title, at, f)
 	}
-	if a.y.Title != "" {
+	if name != "" {
 		at := point{a.lo.x - titleAt*u, a.hi.y} // titles of a column stand in one line
 		f := format{size: 16 * u, ha: 1, rot: math.Pi / 2, fit: 1.04 * (a.hi.y - a.lo.y)}
 		if a.y.Centre {
 			at.y, f.ha, f.fit = (a.lo.y+a.hi.y)/2, 0.5, 0.98*(a.hi.y-a.lo.y)
 		}
-		a.text(a.y.Title, at, f)
+		a.text(name, at, f)
 	}
 }
 
