@@ -593,6 +593,9 @@ func (c *Config) validateTrain(r *config.Report) {
 	if c.Flow.Kind == "coupling" && len(c.Features) == 1 {
 		r.Errorf("flow.kind", "a coupling needs at least two features (use nsf)")
 	}
+	if c.Method == CNF && c.Train.DomainDecay > 0 {
+		r.Errorf("train.domain_decay", "a cnf knows no domain (leave it out, or use the method switch)")
+	}
 	if len(c.Flow.Hidden) == 0 {
 		r.Errorf("flow.hidden", "is required: sizes of the hidden layers, like [128, 128]")
 	}

@@ -235,6 +235,15 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
+func TestDomainDecayNeedsADomain(t *testing.T) {
+	for method, ok := range map[string]bool{"switch": true, "cnf": false} {
+		_, err := DecodeConfig("run.yaml", []byte(example), "method="+method, "train.domain_decay=3")
+		if ok != (err == nil) || !ok && !strings.Contains(err.Error(), "train.domain_decay: a cnf knows no domain") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
 // TestLengthOverrides: the length of a training that is set takes the place of the file's.
 func TestLengthOverrides(t *testing.T) {
 	text := strings.Replace(example, "budget: 15m", "epochs: 3", 1)

@@ -69,6 +69,7 @@ type item struct {
 	// for quantities of observables; others draw new rows each time
 	sim   []int32             // a fixed block, of equal weights
 	data  flows.Rows[float64] // of all rows that are inside
+	want  flows.Moments       // of these
 	known float64             // statistical error of the quantity on all training rows, in its unit
 	scale float64             // of the gradient, 0 until it is measured, see begin
 }
@@ -168,6 +169,9 @@ func (c *constraints) fix(it *item) error {
 	if err := it.obs.value(rows, td.sim.x, h, nil); err != nil {
 		return err
 	}
+	if it.data.N > 0 {
+		it.want = flows.NewMoments(it.data)
+	}
 	var before flows.Rows[float64]
 	for r, v := range h {
 		if it.obs.inside(v) {
@@ -175,7 +179,7 @@ func (c *constraints) fix(it *item) error {
 		}
 	}
 	if before.N > 0 && it.data.N > 0 {
-		it.known = math.Sqrt(flows.NewMoments(it.data).Cov[0] * (1/sortSample(before.X, before.W).neff() + 1/sortSample(it.data.X, it.data.W).neff()))
+		it.known = math.Sqrt(it.want.Cov[0] * (1/sortSample(before.X, before.W).neff() + 1/sortSample(it.data.X, it.data.W).neff()))
 		if it.kind == "width" {
 			it.known /= math.Sqrt2
 		}
@@ -324,8 +328,8 @@ func (c *constraints) begin(step int) error {
 			return err
 		}
 		own, likelihood := c.t.takeNorm(), 0.0
-		for i := range batches {
-			c.t.likelihood(step + i)
+		for k := range batches {
+			c.t.likelihood(step + k)
 			likelihood += c.t.takeNorm() / batches
 		}
 		if own > 0 {
@@ -582,14 +586,14 @@ func (c *constraints) distance(b *block, h, g []float64) float64 {
 		}
 		return v
 	}
-	ms, md := flows.NewMoments(s), flows.NewMoments(it.data)
+	ms := flows.NewMoments(s)
 	if it.kind == "mean" {
 		for _, i := range at {
 			if g != nil {
 				g[i] = 1 / ms.W
 			}
 		}
-		return ms.Mean[0] - md.Mean[0]
+		return ms.Mean[0] - it.want.Mean[0]
 	}
 	sd := math.Sqrt(ms.Cov[0])
 	for k, i := range at {
@@ -597,7 +601,7 @@ func (c *constraints) distance(b *block, h, g []float64) float64 {
 			g[i] = (s.X[k] - ms.Mean[0]) / (ms.W * sd)
 		}
 	}
-	return sd - math.Sqrt(md.Cov[0])
+	return sd - math.Sqrt(it.want.Cov[0])
 }
 
 // cost is the mean time of a step's constraints, in seconds, gradients included.

@@ -197,8 +197,10 @@ func (t *task) Step(step, total int, rate float64) ([]train.Value, error) {
 		values = append(values, extra...)
 	}
 	lr := t.rate * rate * t.schedule(step, total)
-	for _, at := range t.net.domain {
-		t.net.ps.W[at] *= float32(max(0, 1-lr*t.domainDecay))
+	if t.domainDecay > 0 {
+		for _, at := range t.net.domain {
+			t.net.ps.W[at] *= float32(max(0, 1-lr*t.domainDecay))
+		}
 	}
 	norm := t.opt.Update(lr)
 	return append(values, train.Value{Name: "rate", Value: lr}, train.Value{Name: "gradient", Value: norm}), nil
