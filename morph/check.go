@@ -96,10 +96,9 @@ const (
 	weighRows  = 30000 // of a sample, for the weights
 	lookRows   = 120000
 	trialRows  = 12000 // to measure a step
-	floorRows  = 4000  // that stand for a column's law in its floor
-	floorDraws = 6
-	spikeRows  = 30   // on one value are no accident
-	scarceRows = 2000 // fewer make a morph of noise
+	floorDraws = 100   // its floor is known to 4 %
+	spikeRows  = 30    // on one value are no accident
+	scarceRows = 2000  // fewer make a morph of noise
 )
 
 // CheckConfig reads, selects and inspects both samples of a configuration. What a training would refuse is a fatal finding as far as it can go on; errors are
@@ -456,6 +455,7 @@ func specLine(f FeatureSpec) string {
 
 // distance compares the laws of a column, signed weights as they are.
 func (c *Check) distance(k *CheckedColumn, t [2]*physics.Table, cols [2][]float64, sentinels Floats, seed uint64) {
+	k.W1, k.W1Bar = math.NaN(), math.NaN()
 	var x, w [2][]float64
 	for d := range cols {
 		for i, v := range cols[d] {
@@ -464,24 +464,23 @@ func (c *Check) distance(k *CheckedColumn, t [2]*physics.Table, cols [2][]float6
 			}
 		}
 		if len(x[d]) < 10 {
-			k.W1, k.W1Bar = math.NaN(), math.NaN()
 			return
 		}
 	}
+	simulation, err := metric.Sort(x[0], w[0])
+	if err != nil {
+		return
+	}
 	data, err := metric.Sort(x[1], w[1])
 	if err != nil {
-		k.W1, k.W1Bar = math.NaN(), math.NaN()
 		return
 	}
-	k.W1 = metric.W1(x[0], w[0], x[1], w[1])
-	n := min(len(x[1]), floorRows)
-	law, err := metric.Sort(x[1][:n], w[1][:n])
 	_, sd := data.MeanSD()
-	if err != nil || !(sd > 0) {
-		k.W1Bar = math.NaN()
+	if !(sd > 0) {
 		return
 	}
-	k.W1Bar = law.FloorW1(metric.NEff(w[0]), data.N, floorDraws, seed, 1).Mean / sd
+	floor, _ := simulation.Floors(data, floorDraws, seed, 1)
+	k.W1, k.W1Bar = simulation.W1(data)/sd, floor.Mean/sd
 }
 
 // encoder fits the transforms one by one, so that all that is wrong is said at once.

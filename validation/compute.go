@@ -14,8 +14,7 @@ import (
 
 // Numbers of the metrics, after the project's metric list (design: "Metrics"): each with its reason.
 const (
-	chiBins      = 50    // of equal population in data
-	floorValues  = 20000 // distinct values that stand for a column's law in its floor
+	chiBins      = 50 // of equal population in data
 	profileBins  = 8
 	profileRows  = 200000 // more do not make a 3 % profile better
 	ratioSlack   = 0.01   // a bin ratio within 1 % never fails
@@ -26,6 +25,7 @@ const (
 	pObservable  = 0.05
 	floorFactor  = 1.5
 	floorSigmas  = 2.5 // … or so many standard deviations above the floor, where that is more
+	floorDraws   = 200 // of W1 and KS: their mean is known to 3 %
 	centralShare = 0.98
 )
 
@@ -186,25 +186,23 @@ func (r *run) variable(sc *scopeTables, v Variable) varResult {
 		res.rows = append(res.rows, w)
 		return w
 	}
-	na := cols[len(cols)-1].N // effective events of the sample that the floor is for: the morphed one
+	subject := data // the sample that the floor is for
 	for i, t := range ts {
 		if t.role == Morphed || t.role == Simulation && sc.mor == nil {
-			na = cols[i].N
+			subject = cols[i]
 		}
 	}
-	large := math.Min(na, data.N) >= largeSample
+	large := math.Min(subject.N, data.N) >= largeSample
 	seed := rng.Hash(r.Seed, hash(v.Name), hash(sc.name))
-	law := representative(data)
 
 	w1, ks, chi, ratio := row("w1", "marginal", "sd"), row("ks", "marginal", ""), row("chi2", "population"+strconv.Itoa(chiBins), "chi2/ndf"), row("ratio", "bins", "bins")
-	f := law.FloorW1(na, data.N, r.do.reps, seed, 1)
+	f, fks := subject.Floors(data, floorDraws, seed, 1)
 	w1.Floor, w1.FloorSD = Number(f.Mean/sd), Number(f.SD/sd)
 	w1.Target = overFloor(metric.Floor{Mean: f.Mean / sd, SD: f.SD / sd}, floorFactor)
 	if large && v.Kind == Feature {
 		w1.Target = Number(math.Min(float64(w1.Target), math.Max(w1Bar, (f.Mean+floorSigmas*f.SD)/sd)))
 	}
-	f = law.FloorKS(na, data.N, r.do.reps, seed+1, 1)
-	ks.Floor, ks.FloorSD = Number(f.Mean), Number(f.SD)
+	ks.Floor, ks.FloorSD = Number(fks.Mean), Number(fks.SD)
 	edges := data.Edges(chiBins)
 	central := data.Central(centralShare, chiBins)
 	ks.Target, chi.Target, ratio.Target = pLevel, pLevel, pLevel
@@ -322,26 +320,6 @@ func at(scope string) string {
 func hash(s string) uint64 {
 	st := rng.NewKey(0, s).At(0)
 	return st.Uint64()
-}
-
-// representative thins a column to values that stand for its law: the floor of a distance needs no more.
-func representative(c *metric.Column) *metric.Column {
-	if len(c.V) <= floorValues {
-		return c
-	}
-	o := &metric.Column{Bad: c.Bad, N: c.N}
-	cum, next := 0.0, 0.5
-	for i, v := range c.V {
-		cum += c.W[i] / c.Sum * floorValues
-		if cum < next {
-			continue
-		}
-		k := math.Floor(cum - next + 1)
-		o.V, o.W, o.Q = append(o.V, v), append(o.W, k), append(o.Q, k)
-		o.Sum += k
-		next += k
-	}
-	return o
 }
 
 // moments compares means and widths, in the window if there is one.

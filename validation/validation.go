@@ -116,7 +116,7 @@ type effort struct {
 	trees, depth, bootstrap int // of the classifier; 0: its defaults
 	pairs, permutations     int
 	directions, sliced      int // of sliced W1, and its most rows
-	reps, slicedReps        int // bootstrap pairs of the floors: 40 know a standard deviation to 11 %
+	reps, slicedReps        int // pairs of samples for the floors of correlations and of sliced W1: 40 know a standard deviation to 11 %
 }
 
 var (

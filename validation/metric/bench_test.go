@@ -31,13 +31,13 @@ func benchColumns(b *testing.B, n int) {
 	}
 }
 
-func BenchmarkFloorW1(b *testing.B) {
+func BenchmarkFloors(b *testing.B) {
 	c, err := Sort(normals(1, 100000, 1, nil)[0], nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		c.FloorW1(1e5, 1e5, 10, 1, 0)
+		c.Floors(c, 40, 1, 0)
 	}
 }
 

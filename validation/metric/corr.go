@@ -193,25 +193,6 @@ func CompareCorr(a, b [][]float64, na, nb float64) CorrDiff {
 	return c
 }
 
-// Floor is what a distance shows between two samples of one law: mean and standard deviation.
-type Floor struct{ Mean, SD float64 }
-
-// floorOf repeats draw, which compares two random samples of one law.
-func floorOf(n, threads int, draw func(rep int) []float64) []Floor {
-	all := make([][]float64, n)
-	par.For(threads, n, 1, func(r, _, _ int) { all[r] = draw(r) })
-	out := make([]Floor, len(all[0]))
-	for k := range out {
-		v := make([]float64, n)
-		for r := range all {
-			v[r] = all[r][k]
-		}
-		m, sd := meanSD(v, nil)
-		out[k] = Floor{m, sd * math.Sqrt(float64(n)/float64(max(1, n-1)))}
-	}
-	return out
-}
-
 // FloorCorr is the floor of CompareCorr's Max and Frob (Pearson, or Spearman if ranks) for samples of na and nb effective
 // events with the law of x: reps pairs of samples drawn from its rows. Differences of correlations shrink as 1/√N, so at
 // most 20000 rows are drawn and the result is scaled.
@@ -263,78 +244,4 @@ func pick(cum []float64, u float64) int {
 		}
 	}
 	return lo
-}
-
-// resample returns the column as n random events of its law: each value's weight is a Poisson number, a function of h and
-// the value's place. Negative weights count as none.
-func (c *Column) resample(n float64, h uint64) *Column {
-	pos := 0.0
-	for _, w := range c.W {
-		pos += max(w, 0)
-	}
-	o := &Column{V: c.V, W: make([]float64, len(c.V))}
-	var mu, zero float64
-	for i, w := range c.W {
-		if w <= 0 {
-			continue
-		}
-		if m := n * w / pos; m != mu {
-			mu, zero = m, math.Exp(-m)
-		}
-		var k float64
-		if mu > 30 {
-			s := rng.NewKey(h, "resample").At(uint64(i))
-			k = float64(s.Poisson(mu))
-		} else { // by inversion of the cumulative probabilities
-			u := float64(rng.Mix(h+uint64(i)*0x9e3779b97f4a7c15)>>11) * 0x1p-53
-			for p, cum := zero, zero; u >= cum && p > 0; cum += p {
-				k++
-				p *= mu / k
-			}
-		}
-		o.W[i] = k
-		o.Sum += k
-	}
-	if o.Sum == 0 {
-		o.W[len(o.W)/2], o.Sum = 1, 1
-	}
-	o.N = o.Sum
-	return o
-}
-
-// FloorW1 and FloorKS are the floors of W1 (in the column's unit) and of KS's distance between samples of na and nb
-// effective events that follow the column's law, by reps pairs of bootstrap samples.
-func (c *Column) FloorW1(na, nb float64, reps int, seed uint64, threads int) Floor {
-	return c.floor(na, nb, reps, seed, threads, func(a, b *Column) float64 { return a.W1(b) })
-}
-
-// FloorKS: see FloorW1.
-func (c *Column) FloorKS(na, nb float64, reps int, seed uint64, threads int) Floor {
-	return c.floor(na, nb, reps, seed, threads, func(a, b *Column) float64 { d, _ := a.KS(b); return d })
-}
-
-func (c *Column) floor(na, nb float64, reps int, seed uint64, threads int, f func(a, b *Column) float64) Floor {
-	return floorOf(reps, threads, func(r int) []float64 {
-		return []float64{f(c.resample(na, rng.Hash(seed, 3, uint64(2*r))), c.resample(nb, rng.Hash(seed, 3, uint64(2*r+1))))}
-	})[0]
-}
-
-// FloorW1 is the floor of W1 over the standard deviation, for reference column y and samples of na and nb effective events.
-func FloorW1(y, wy []float64, na, nb float64, reps int, seed uint64, threads int) Floor {
-	c, err := Sort(y, wy)
-	if err != nil {
-		return Floor{math.NaN(), math.NaN()}
-	}
-	f := c.FloorW1(na, nb, reps, seed, threads)
-	_, sd := c.MeanSD()
-	return Floor{f.Mean / sd, f.SD / sd}
-}
-
-// FloorKS is the floor of KS's distance, for reference column y and samples of na and nb effective events.
-func FloorKS(y, wy []float64, na, nb float64, reps int, seed uint64, threads int) Floor {
-	c, err := Sort(y, wy)
-	if err != nil {
-		return Floor{math.NaN(), math.NaN()}
-	}
-	return c.FloorKS(na, nb, reps, seed, threads)
 }

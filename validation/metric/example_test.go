@@ -18,7 +18,7 @@ func Example() {
 		simulation[i] = 0.1 + 1.1*s.Norm()
 	}
 	w1 := metric.W1(simulation, nil, data, nil)
-	floor := metric.FloorW1(data, nil, n, n, 20, 1, 0)
+	floor, _ := metric.Floors(simulation, nil, data, nil, 20, 1, 0)
 	_, p := metric.KS(simulation, nil, data, nil)
 	fmt.Printf("W1/sd %.2f, floor %.2f, KS p < 1e-6: %v\n", w1, floor.Mean, p < 1e-6)
 	// Output: W1/sd 0.12, floor 0.01, KS p < 1e-6: true

@@ -178,7 +178,7 @@ func TestPower(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := c.FloorW1(n, n, 20, 1, 0)
+	f, _ := c.Floors(c, 20, 1, 0)
 	if want := 0.00576; math.Abs(f.Mean-want) > 0.0012 {
 		t.Errorf("floor of W1 at 1e5 normal events %.5f, theory %.5f", f.Mean, want)
 	}
@@ -218,8 +218,7 @@ func TestPower(t *testing.T) {
 func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 	const n = 4000
 	y := normals(6, n, 5, nil)
-	wf := FloorW1(y[0], nil, n, n, 50, 1, 0)
-	kf := FloorKS(y[0], nil, n, n, 50, 1, 0)
+	wf, kf := Floors(y[0], nil, y[0], nil, 50, 1, 0)
 	cf, df := FloorCorr(y, nil, n, n, false, 50, 1, 0)
 	var w, k, c, d float64
 	const reps = 20
@@ -240,6 +239,47 @@ func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 		if math.Abs(v.f.Mean-v.got) > 4*v.f.SD/math.Sqrt(reps) {
 			t.Errorf("%s: floor %.4f ± %.4f, independent samples show %.4f", v.name, v.f.Mean, v.f.SD, v.got)
 		}
+	}
+}
+
+// TestFloorKnowsWhereEventsWeighMore: a perfect simulation with few heavy events at high values, a tenth of them negative,
+// shows what its floor says; the effective number of all its events would promise less.
+func TestFloorKnowsWhereEventsWeighMore(t *testing.T) {
+	const n, reps = 6000, 100
+	sample := func(seed uint64) (x, w, data []float64) {
+		key := rng.NewKey(seed, "weights by value")
+		for i := range uint64(n) {
+			s := key.At(i)
+			v := s.Exp() / 1.3 // exp(-1.3 v) weighted to exp(-v)
+			u := math.Exp(0.3 * v)
+			if s.Float64() < 0.1 {
+				u = -u
+			}
+			x, w, data = append(x, v), append(w, u), append(data, s.Exp())
+		}
+		return x, w, data
+	}
+	var w1, ks, w1Floor, ksFloor, naive []float64
+	for r := range uint64(reps) {
+		x, w, y := sample(r)
+		d, _ := KS(x, w, y, nil)
+		fw, fk := Floors(x, w, y, nil, 10, r, 0)
+		equal, _ := Floors(y[:int(NEff(w))], nil, y, nil, 10, r, 0)
+		w1, ks = append(w1, W1(x, w, y, nil)), append(ks, d)
+		w1Floor, ksFloor, naive = append(w1Floor, fw.Mean), append(ksFloor, fk.Mean), append(naive, equal.Mean)
+	}
+	got, sd := meanSD(w1, nil)
+	for _, v := range []struct {
+		name string
+		d, f []float64
+	}{{"W1", w1, w1Floor}, {"KS", ks, ksFloor}} {
+		m, sd := meanSD(v.d, nil)
+		if f, _ := meanSD(v.f, nil); math.Abs(m-f) > 3*sd/math.Sqrt(reps) {
+			t.Errorf("%s: floor %.4f, perfect simulations show %.4f ± %.4f", v.name, f, m, sd/math.Sqrt(reps))
+		}
+	}
+	if f, _ := meanSD(naive, nil); got-f < 4*sd/math.Sqrt(reps) {
+		t.Errorf("W1 by the effective number alone is %.4f, perfect simulations show %.4f: the test tests nothing", f, got)
 	}
 }
 
