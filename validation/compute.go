@@ -367,18 +367,13 @@ func (r *run) atoms(sc *scopeTables, v Variable, ts []*table, cols []*metric.Col
 	}
 	for _, a := range values {
 		w := row("atom", short(a), "share")
-		share := func(c *metric.Column) (p, e float64) {
-			below, upto := c.CDF(a)
-			p = upto - below
-			return p, math.Sqrt(math.Max(p*(1-p), 0) / c.N)
-		}
-		d, ed := share(cols[0])
+		d, ed := cols[0].Atom(a)
 		w.Floor, w.Target, w.holm = 0, pLevel, true
 		for i, t := range ts {
 			if t.role == Data {
 				continue
 			}
-			p, e := share(cols[i])
+			p, e := cols[i].Atom(a)
 			w.put(t, p-d)
 			w.FloorSD = Number(math.Hypot(e, ed))
 			if t.role == Morphed {
@@ -587,10 +582,9 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 		return nil, mats{}
 	}
 	m := mats{vars: vars}
-	nd := nEff(sc.data.w)
-	na := nEff(sc.sim.w)
+	subject := sc.sim // the sample that the floors are for
 	if sc.mor != nil {
-		na = nEff(sc.mor.w)
+		subject = sc.mor
 	}
 	for _, method := range []string{"pearson", "spearman"} {
 		corr := metric.Pearson
@@ -600,23 +594,22 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 		largest, frob := sc.newRow("corr_max", method, "features+conditions", ""), sc.newRow("corr_frob", method, "features+conditions", "")
 		dx := r.matrix(sc.data, Feature, Condition)
 		rd := corr(dx, sc.data.w, r.Threads)
-		fl, ff := metric.FloorCorr(dx, sc.data.w, na, nd, method == "spearman", r.do.reps, rng.Hash(r.Seed, hash(sc.name), 3), r.Threads)
-		largest.Floor, largest.FloorSD, frob.Floor, frob.FloorSD = Number(fl.Mean), Number(fl.SD), Number(ff.Mean), Number(ff.SD)
-		largest.Target, frob.Target = overFloor(fl, floorFactor), overFloor(ff, floorFactor)
-		if math.Min(na, nd) >= largeSample {
-			largest.Target = Number(math.Max(corrBar, fl.Mean+floorSigmas*fl.SD))
+		f := metric.FloorCorr(r.matrix(subject, Feature, Condition), subject.w, dx, sc.data.w, method == "spearman", r.do.reps, rng.Hash(r.Seed, hash(sc.name), 3), r.Threads)
+		largest.Floor, largest.FloorSD, frob.Floor, frob.FloorSD = Number(f.Max.Mean), Number(f.Max.SD), Number(f.Frob.Mean), Number(f.Frob.SD)
+		largest.Target, frob.Target = overFloor(f.Max, floorFactor), overFloor(f.Frob, floorFactor)
+		if math.Min(nEff(subject.w), nEff(sc.data.w)) >= largeSample {
+			largest.Target = Number(math.Max(corrBar, f.Max.Mean+floorSigmas*f.Max.SD))
 		}
 		var worst *Row
 		for _, t := range sc.samples()[1:] {
 			rt := corr(r.matrix(t, Feature, Condition), t.w, r.Threads)
-			c := metric.CompareCorr(rt, rd, nEff(t.w), nd)
+			c := metric.CompareCorr(rt, rd)
 			largest.put(t, c.Max)
 			frob.put(t, c.Frob)
-			if t.role == Morphed || t.role == Simulation && sc.mor == nil {
+			if t == subject {
 				worst = sc.newRow("corr", method, vars[c.I].Name+","+vars[c.J].Name, "")
 				worst.put(t, rt[c.I][c.J]-rd[c.I][c.J])
-				worst.FloorSD = Number((1 - rd[c.I][c.J]*rd[c.I][c.J]) * math.Sqrt(1/nEff(t.w)+1/nd))
-				worst.Floor = 0
+				worst.Floor, worst.FloorSD = 0, Number(f.SD[c.I][c.J])
 				if t.role == Morphed {
 					rs := corr([][]float64{sc.sim.cols[vars[c.I].Name], sc.sim.cols[vars[c.J].Name]}, sc.sim.w, r.Threads)
 					worst.Before = Number(rs[0][1] - rd[c.I][c.J])
@@ -632,7 +625,7 @@ func (r *run) correlations(sc *scopeTables) ([]*Row, mats) {
 			}
 		}
 		if method == "pearson" {
-			m.data, m.floor = rd, fl.Mean
+			m.data, m.floor = rd, f.Max.Mean
 		}
 		out = append(out, largest, frob, worst)
 	}

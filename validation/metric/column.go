@@ -3,6 +3,7 @@ package metric
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"hepmorph/internal/gbdt/order"
 )
@@ -91,6 +92,52 @@ func (c *Column) CDF(x float64) (below, upto float64) {
 		upto += c.W[i]
 	}
 	return below / c.Sum, upto / c.Sum
+}
+
+// Atom returns the share of weight at x and its statistical error.
+func (c *Column) Atom(x float64) (share, err float64) {
+	sq := 0.0
+	if i, ok := slices.BinarySearch(c.V, x); ok {
+		share, sq = c.W[i]/c.Sum, c.Q[i]
+	}
+	return share, c.shareErr(share, sq)
+}
+
+// squares returns the sums of squared weights below x and up to x.
+func (c *Column) squares(x float64) (below, upto float64) {
+	for i, v := range c.V {
+		if v > x {
+			break
+		}
+		if v < x {
+			below += c.Q[i]
+		}
+		upto += c.Q[i]
+	}
+	return below, upto
+}
+
+// quantileErr is the statistical error of the share of weight below quantile p.
+func (c *Column) quantileErr(p float64) float64 {
+	var w, sq float64
+	for i := range c.V {
+		if w+c.W[i] >= p*c.Sum {
+			if c.W[i] > 0 {
+				sq += c.Q[i] * max(0, p*c.Sum-w) / c.W[i]
+			}
+			break
+		}
+		w += c.W[i]
+		sq += c.Q[i]
+	}
+	return c.shareErr(p, sq)
+}
+
+// shareErr is the statistical error of a share p of the weight whose events have squared weights that add up to sq: what
+// is in may be missing, and what is out may be too much.
+func (c *Column) shareErr(p, sq float64) float64 {
+	out := c.Sum*c.Sum/c.N - sq
+	return math.Sqrt((1-p)*(1-p)*sq+p*p*max(out, 0)) / math.Abs(c.Sum)
 }
 
 // merge visits the distinct values of both columns in order with the two normalised distribution functions up to and

@@ -5,7 +5,6 @@ import (
 
 	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/par"
-	"hepmorph/internal/rng"
 )
 
 // Pearson returns the matrix of weighted linear correlations of the columns, d×d by rows. Rows with a NaN in any column are
@@ -162,86 +161,21 @@ func Spearman(x [][]float64, w []float64, threads int) [][]float64 {
 type CorrDiff struct {
 	Max  float64 // largest |Δρ|
 	I, J int     // of this pair
-	Pull float64 // its Δρ over the statistical error, at the pair where that is largest
-	PI   int     // that pair
-	PJ   int
 	Frob float64 // ‖R_a-R_b‖_F, over both triangles ("D_corr")
-	P    float64 // of the largest pull, for all pairs (Šidák)
 }
 
-// CompareCorr compares correlation matrices of samples with na and nb effective events. The error of one difference is
-// (1-ρ²)·sqrt(1/na+1/nb) with the reference's ρ: exact for normal columns, an estimate otherwise.
-func CompareCorr(a, b [][]float64, na, nb float64) CorrDiff {
+// CompareCorr compares two correlation matrices; FloorCorr says what is chance.
+func CompareCorr(a, b [][]float64) CorrDiff {
 	var c CorrDiff
-	pairs := 0
 	for i := range a {
 		for j := range i {
 			d := a[i][j] - b[i][j]
 			c.Frob += 2 * d * d
-			pairs++
 			if math.Abs(d) > c.Max {
 				c.Max, c.I, c.J = math.Abs(d), j, i
-			}
-			if s := (1 - b[i][j]*b[i][j]) * math.Sqrt(1/na+1/nb); s > 0 && math.Abs(d/s) > math.Abs(c.Pull) {
-				c.Pull, c.PI, c.PJ = d/s, j, i
 			}
 		}
 	}
 	c.Frob = math.Sqrt(c.Frob)
-	p := math.Erfc(math.Abs(c.Pull) / math.Sqrt2)
-	c.P = -math.Expm1(float64(pairs) * math.Log1p(-min(p, 1-1e-16)))
 	return c
-}
-
-// FloorCorr is the floor of CompareCorr's Max and Frob (Pearson, or Spearman if ranks) for samples of na and nb effective
-// events with the law of x: reps pairs of samples drawn from its rows. Differences of correlations shrink as 1/√N, so at
-// most 20000 rows are drawn and the result is scaled.
-func FloorCorr(x [][]float64, w []float64, na, nb float64, ranks bool, reps int, seed uint64, threads int) (largest, frob Floor) {
-	n := len(x[0])
-	cum := make([]float64, n+1)
-	for i := range n {
-		cum[i+1] = cum[i] + math.Max(weight(w, i), 0)
-	}
-	m := min(n, 20000)
-	key := rng.NewKey(seed, "correlation floor")
-	scale := math.Sqrt((1/na + 1/nb) / (2 / float64(m)))
-	f := floorOf(reps, threads, func(rep int) []float64 {
-		var r [2][][]float64
-		for side := range r {
-			s := key.At(uint64(2*rep + side))
-			sub := make([][]float64, len(x))
-			for j := range sub {
-				sub[j] = make([]float64, m)
-			}
-			for i := range m {
-				k := pick(cum, s.Float64())
-				for j := range x {
-					sub[j][i] = x[j][k]
-				}
-			}
-			if ranks {
-				r[side] = Spearman(sub, nil, 1)
-			} else {
-				r[side] = Pearson(sub, nil, 1)
-			}
-		}
-		c := CompareCorr(r[0], r[1], float64(m), float64(m))
-		return []float64{c.Max * scale, c.Frob * scale}
-	})
-	return f[0], f[1]
-}
-
-// pick returns the row k with cum[k] <= u·total < cum[k+1].
-func pick(cum []float64, u float64) int {
-	u *= cum[len(cum)-1]
-	lo, hi := 0, len(cum)-1
-	for hi-lo > 1 {
-		mid := (lo + hi) / 2
-		if cum[mid] <= u {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }

@@ -76,7 +76,7 @@ type cell struct {
 
 const (
 	cellShare = 1. / 4000 // of the variance, at most, that is put into one cell of several values
-	tailShare = 0.01       // of what lies towards the nearer end, at most: tails keep their values
+	tailShare = 0.01      // of what lies towards the nearer end, at most: tails keep their values
 )
 
 // bridge puts the values of both columns into cells.
@@ -119,4 +119,87 @@ func bridge(a, b *Column) []cell {
 		v = next
 	}
 	return cells
+}
+
+// CorrFloor is what CompareCorr shows between samples that have the same correlations.
+type CorrFloor struct {
+	Max, Frob Floor
+	SD        [][]float64 // of each pair's Δρ
+}
+
+// FloorCorr is the floor of CompareCorr for the samples x and y (Pearson, or Spearman if ranks): by how much the
+// correlations of both change when their rows are drawn anew with their weights, reps times. Values of x beyond those of
+// y count as the last of them.
+func FloorCorr(x [][]float64, wx []float64, y [][]float64, wy []float64, ranks bool, reps int, seed uint64, threads int) CorrFloor {
+	corr := Pearson
+	if ranks {
+		corr = Spearman
+	}
+	key := rng.NewKey(seed, "correlation floor")
+	redrawn := func(side int, x [][]float64, w []float64) [][][]float64 {
+		out := make([][][]float64, reps)
+		centre := corr(x, w, threads)
+		n := len(x[0])
+		m := min(n, corrRows)
+		scale := math.Sqrt(float64(m) / float64(n))
+		par.For(threads, reps, 1, func(rep, _, _ int) {
+			s := key.At(uint64(2*rep + side))
+			sub, drawn := make([][]float64, len(x)), make([]float64, m)
+			for j := range sub {
+				sub[j] = make([]float64, m)
+			}
+			for i := range m {
+				k := s.IntN(n)
+				drawn[i] = weight(w, k)
+				for j := range x {
+					sub[j][i] = x[j][k]
+				}
+			}
+			out[rep] = corr(sub, drawn, 1)
+			for i, row := range out[rep] {
+				for j := range row {
+					row[j] = (row[j] - centre[i][j]) * scale
+				}
+			}
+		})
+		return out
+	}
+	a, b := redrawn(0, within(x, y), wx), redrawn(1, y, wy)
+	f := floorOf(reps, threads, func(rep int) []float64 {
+		c := CompareCorr(a[rep], b[rep])
+		return []float64{c.Max, c.Frob}
+	})
+	sd := square(len(x))
+	for i := range sd {
+		for j := range sd {
+			sum := 0.0
+			for rep := range a {
+				d := a[rep][i][j] - b[rep][i][j]
+				sum += d * d
+			}
+			sd[i][j] = math.Sqrt(sum / float64(reps))
+		}
+	}
+	return CorrFloor{f[0], f[1], sd}
+}
+
+// corrRows of a sample are enough for its share in a floor, which is scaled: differences of correlations shrink as 1/√N.
+const corrRows = 100000
+
+// within returns the columns of x with what lies beyond the finite values of y put at the last of them; NaN stays.
+func within(x, y [][]float64) [][]float64 {
+	out := make([][]float64, len(x))
+	for j, c := range y {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		for _, v := range c {
+			if v-v == 0 {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+		out[j] = make([]float64, len(x[j]))
+		for i, v := range x[j] {
+			out[j][i] = max(lo, min(v, hi))
+		}
+	}
+	return out
 }

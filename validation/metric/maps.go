@@ -115,7 +115,7 @@ func Profile(x, cx, wx, y, cy, wy []float64, bins int) ([]ProfileBin, error) {
 			cols[s] = c
 			b.N[s] = c.N
 			for q, p := range levels {
-				e := math.Sqrt(p * (1 - p) / c.N)
+				e := c.quantileErr(p)
 				v := c.Quantiles(max(0, p-e), p, min(1, p+e))
 				b.Q[s][q], b.Err[s][q] = v[1], (v[2]-v[0])/2
 			}
@@ -124,22 +124,30 @@ func Profile(x, cx, wx, y, cy, wy []float64, bins int) ([]ProfileBin, error) {
 			continue
 		}
 		for q := range levels {
-			v := b.Q[1][q]
-			a0, a1 := cols[0].CDF(v)
-			b0, b1 := cols[1].CDF(v)
-			// Where the value is an atom, the smaller of the differences below and up to it counts, 0 if they disagree in sign.
-			d0, d1 := a0-b0, a1-b1
-			d := 0.0
-			if d0*d1 > 0 {
-				d = math.Copysign(min(math.Abs(d0), math.Abs(d1)), d0)
-			}
-			m := (b0 + b1) / 2
-			if s := math.Sqrt(m * (1 - m) * (1/b.N[0] + 1/b.N[1])); s > 0 {
-				b.Pull[q] = d / s
-			}
+			b.Pull[q] = sharePull(cols[0], cols[1], b.Q[1][q])
 		}
 	}
 	return out, nil
+}
+
+// sharePull is the difference of the shares of weight below v over its statistical error. Where v is an atom, the smaller
+// of the pulls below and up to it counts, 0 if they disagree in sign.
+func sharePull(a, b *Column, v float64) float64 {
+	pull := func(pa, pb, sqa, sqb float64) float64 {
+		if e := math.Hypot(a.shareErr(pb, sqa), b.shareErr(pb, sqb)); e > 0 {
+			return (pa - pb) / e
+		}
+		return 0
+	}
+	a0, a1 := a.CDF(v)
+	b0, b1 := b.CDF(v)
+	qa0, qa1 := a.squares(v)
+	qb0, qb1 := b.squares(v)
+	below, upto := pull(a0, b0, qa0, qb0), pull(a1, b1, qa1, qb1)
+	if below*upto <= 0 {
+		return 0
+	}
+	return math.Copysign(min(math.Abs(below), math.Abs(upto)), below)
 }
 
 // searchEdges returns the bin k with edges[k] <= v < edges[k+1], outer bins open.

@@ -143,7 +143,16 @@ func TestFalseAlarms(t *testing.T) {
 		p["KS, signed"] = append(p["KS, signed"], ks)
 		p["chi2"] = append(p["chi2"], Chi2(x[0], nil, y[0], nil, 20).P)
 		p["chi2, signed"] = append(p["chi2, signed"], Chi2(x[1], w, y[1], nil, 20).P)
-		p["corr"] = append(p["corr"], CompareCorr(Pearson(x, nil, 1), Pearson(y, nil, 1), n, n).P)
+		tilted := normals(5000+k, n, 1, func(r []float64, _ *rng.Stream) { r[0] -= 0.8 })[0] // with exp(0.8 v) the law of y[2]
+		heavy := make([]float64, n)
+		for i, v := range tilted {
+			heavy[i] = w[i] * math.Exp(0.8*v)
+		}
+		a, b, err := sortTwo(tilted, heavy, y[2], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p["share, heavy at high values"] = append(p["share, heavy at high values"], math.Erfc(math.Abs(sharePull(a, b, b.Quantiles(0.9)[0]))/math.Sqrt2))
 		s := PairSettings{Rows: 100, Permutations: 99, Seed: k}
 		for name, w := range map[string][]float64{"": nil, ", signed": w} {
 			m, err := MMDTest(x, w, y, nil, s)
@@ -198,9 +207,13 @@ func TestPower(t *testing.T) {
 	if m.Z < 3 || m.P > 0.01 {
 		t.Errorf("MMD misses a correlation of 0.5: z = %.1f, p = %.3f", m.Z, m.P)
 	}
-	cd := CompareCorr(Pearson(a, nil, 1), Pearson(b, nil, 1), 2000, 2000)
-	if cd.P > 1e-6 || cd.I != 0 || cd.J != 1 || math.Abs(cd.Max-0.5) > 0.05 {
-		t.Errorf("correlation of 0.5: %+v", cd)
+	cd := CompareCorr(Pearson(a, nil, 1), Pearson(b, nil, 1))
+	corr := FloorCorr(a, nil, b, nil, false, 20, 1, 0)
+	if cd.Max < corr.Max.Mean+5*corr.Max.SD || cd.I != 0 || cd.J != 1 || math.Abs(cd.Max-0.5) > 0.05 {
+		t.Errorf("correlation of 0.5: %+v, floor %.3f ± %.3f", cd, corr.Max.Mean, corr.Max.SD)
+	}
+	if want := math.Sqrt(2. / 2000); math.Abs(corr.SD[1][2]-want) > 0.4*want {
+		t.Errorf("a correlation of none is known to %.4f, theory %.4f", corr.SD[1][2], want)
 	}
 	sx, err := SlicedW1(a, nil, b, nil, SlicedSettings{})
 	if err != nil {
@@ -219,7 +232,7 @@ func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 	const n = 4000
 	y := normals(6, n, 5, nil)
 	wf, kf := Floors(y[0], nil, y[0], nil, 50, 1, 0)
-	cf, df := FloorCorr(y, nil, n, n, false, 50, 1, 0)
+	corr := FloorCorr(y, nil, y, nil, false, 50, 1, 0)
 	var w, k, c, d float64
 	const reps = 20
 	for r := range uint64(reps) {
@@ -227,7 +240,7 @@ func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 		w += W1(a[0], nil, b[0], nil) / reps
 		dist, _ := KS(a[0], nil, b[0], nil)
 		k += dist / reps
-		cd := CompareCorr(Pearson(a, nil, 1), Pearson(b, nil, 1), n, n)
+		cd := CompareCorr(Pearson(a, nil, 1), Pearson(b, nil, 1))
 		c += cd.Max / reps
 		d += cd.Frob / reps
 	}
@@ -235,51 +248,79 @@ func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 		name string
 		f    Floor
 		got  float64
-	}{{"W1", wf, w}, {"KS", kf, k}, {"largest Δρ", cf, c}, {"D_corr", df, d}} {
+	}{{"W1", wf, w}, {"KS", kf, k}, {"largest Δρ", corr.Max, c}, {"D_corr", corr.Frob, d}} {
 		if math.Abs(v.f.Mean-v.got) > 4*v.f.SD/math.Sqrt(reps) {
 			t.Errorf("%s: floor %.4f ± %.4f, independent samples show %.4f", v.name, v.f.Mean, v.f.SD, v.got)
 		}
 	}
 }
 
-// TestFloorKnowsWhereEventsWeighMore: a perfect simulation with few heavy events at high values, a tenth of them negative,
-// shows what its floor says; the effective number of all its events would promise less.
-func TestFloorKnowsWhereEventsWeighMore(t *testing.T) {
+// TestOutliersDoNotRaiseTheirFloor: what lies beyond all data is no statistical fluctuation.
+func TestOutliersDoNotRaiseTheirFloor(t *testing.T) {
+	const n = 4000
+	x, y := normals(20, n, 2, nil), normals(21, n, 2, nil)
+	x[0][7], x[1][7] = 1e6, 1e6
+	f, _ := Floors(x[0], nil, y[0], nil, 20, 1, 0)
+	if w := W1(x[0], nil, y[0], nil); w < 100*f.Mean || f.Mean > 0.06 {
+		t.Errorf("W1 with one event far away %.3g, floor %.3g", w, f.Mean)
+	}
+	c := FloorCorr(x, nil, y, nil, false, 20, 1, 0)
+	if d := CompareCorr(Pearson(x, nil, 1), Pearson(y, nil, 1)); d.Max < 0.9 || c.Max.Mean > 0.05 {
+		t.Errorf("a correlation that one event makes, %.3f, has the floor %.3f", d.Max, c.Max.Mean)
+	}
+}
+
+// TestFloorsKnowWhereEventsWeighMore: a perfect simulation with few heavy events at high values, a tenth of them negative,
+// shows what its floors say; the effective number of all its events would promise less.
+func TestFloorsKnowWhereEventsWeighMore(t *testing.T) {
 	const n, reps = 6000, 100
-	sample := func(seed uint64) (x, w, data []float64) {
+	sample := func(seed uint64) (x [][]float64, w []float64, data [][]float64) {
 		key := rng.NewKey(seed, "weights by value")
-		for i := range uint64(n) {
-			s := key.At(i)
-			v := s.Exp() / 1.3 // exp(-1.3 v) weighted to exp(-v)
-			u := math.Exp(0.3 * v)
+		x, w, data = square(2), make([]float64, n), square(2)
+		for j := range x {
+			x[j], data[j] = make([]float64, n), make([]float64, n)
+		}
+		for i := range n {
+			s := key.At(uint64(i))
+			x[0][i], data[0][i] = s.Exp()/1.3, s.Exp() // exp(-1.3 v) weighted to exp(-v)
+			x[1][i], data[1][i] = x[0][i]+s.Exp(), data[0][i]+s.Exp()
+			w[i] = math.Exp(0.3 * x[0][i])
 			if s.Float64() < 0.1 {
-				u = -u
+				w[i] = -w[i]
 			}
-			x, w, data = append(x, v), append(w, u), append(data, s.Exp())
 		}
 		return x, w, data
 	}
-	var w1, ks, w1Floor, ksFloor, naive []float64
+	names := []string{"W1", "KS", "correlation"}
+	var shown, floors, naive [3][]float64
 	for r := range uint64(reps) {
 		x, w, y := sample(r)
-		d, _ := KS(x, w, y, nil)
-		fw, fk := Floors(x, w, y, nil, 10, r, 0)
-		equal, _ := Floors(y[:int(NEff(w))], nil, y, nil, 10, r, 0)
-		w1, ks = append(w1, W1(x, w, y, nil)), append(ks, d)
-		w1Floor, ksFloor, naive = append(w1Floor, fw.Mean), append(ksFloor, fk.Mean), append(naive, equal.Mean)
-	}
-	got, sd := meanSD(w1, nil)
-	for _, v := range []struct {
-		name string
-		d, f []float64
-	}{{"W1", w1, w1Floor}, {"KS", ks, ksFloor}} {
-		m, sd := meanSD(v.d, nil)
-		if f, _ := meanSD(v.f, nil); math.Abs(m-f) > 3*sd/math.Sqrt(reps) {
-			t.Errorf("%s: floor %.4f, perfect simulations show %.4f ± %.4f", v.name, f, m, sd/math.Sqrt(reps))
+		d, _ := KS(x[0], w, y[0], nil)
+		add := func(to *[3][]float64, v ...float64) {
+			for k := range v {
+				to[k] = append(to[k], v[k])
+			}
 		}
+		add(&shown, W1(x[0], w, y[0], nil), d, CompareCorr(Pearson(x, w, 1), Pearson(y, nil, 1)).Max)
+		w1, ks := Floors(x[0], w, y[0], nil, 10, r, 0)
+		add(&floors, w1.Mean, ks.Mean, FloorCorr(x, w, y, nil, false, 10, r, 0).Max.Mean)
+		m := int(NEff(w))
+		equal := [][]float64{y[0][:m], y[1][:m]}
+		w1, ks = Floors(equal[0], nil, y[0], nil, 10, r, 0)
+		add(&naive, w1.Mean, ks.Mean, FloorCorr(equal, nil, y, nil, false, 10, r, 0).Max.Mean)
 	}
-	if f, _ := meanSD(naive, nil); got-f < 4*sd/math.Sqrt(reps) {
-		t.Errorf("W1 by the effective number alone is %.4f, perfect simulations show %.4f: the test tests nothing", f, got)
+	for k, name := range names {
+		got, sd := meanSD(shown[k], nil)
+		err := sd / math.Sqrt(reps)
+		f, _ := meanSD(floors[k], nil)
+		e, _ := meanSD(naive[k], nil)
+		t.Logf("%s: perfect simulations show %.4f ± %.4f, floor %.4f, by the effective number alone %.4f", name, got, err, f, e)
+		if math.Abs(got-f) > 3*err {
+			t.Errorf("%s: floor %.4f, perfect simulations show %.4f ± %.4f", name, f, got, err)
+		}
+		if name == "W1" && got-e < 4*err {
+			t.Errorf("%s by the effective number alone is %.4f, perfect simulations show %.4f ± %.4f: the test tests nothing", name, e, got, err)
+		}
 	}
 }
 
@@ -378,7 +419,7 @@ func TestSameResultsAtAnyNumberOfThreads(t *testing.T) {
 		if r.sl, err = SlicedW1(x, w, y, nil, SlicedSettings{Rows: 5000, Directions: 20, Threads: threads}); err != nil {
 			t.Fatal(err)
 		}
-		r.fl, _ = FloorCorr(y, nil, n, n, true, 4, 1, threads)
+		r.fl = FloorCorr(y, nil, y, nil, true, 4, 1, threads).Max
 		if r.fpd, _, err = FPD(y, x, PhysicsSettings{Min: 500, Max: 1000, Draws: 3, Threads: threads}); err != nil {
 			t.Fatal(err)
 		}

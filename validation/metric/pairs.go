@@ -470,3 +470,18 @@ func FloorSlicedW1(y [][]float64, wy []float64, na, nb float64, reps int, s Slic
 	m, d := meanSD(v, nil)
 	return Floor{m, d * math.Sqrt(float64(reps)/float64(max(1, reps-1)))}, nil
 }
+
+// pick returns the row k with cum[k] <= u·total < cum[k+1].
+func pick(cum []float64, u float64) int {
+	u *= cum[len(cum)-1]
+	lo, hi := 0, len(cum)-1
+	for hi-lo > 1 {
+		mid := (lo + hi) / 2
+		if cum[mid] <= u {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
