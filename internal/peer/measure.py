@@ -250,13 +250,14 @@ def pairs(a):
     out = ["", "## Built-in diphoton pair on fresh samples", "", f"The models of these five seeds in turn on {len(samples)} samples that none of them has seen (`samples diphoton --events 280000 --seed S --truth`, S = {samples[0]} to {samples[-1]}), each as large as what was held out above. "
            "W1 over its floor: mean over the samples, with its error. Lines: the seven above but for the classifier, on each sample.", "",
            "| model | W1 of m before | after | perfect morph | W1 of pT before | after | perfect morph | lines that hold | perfect morph |", "|---|---|---|---|---|---|---|---|---|"]
-    found = {m: {} for m in models}
+    found, reports = {m: {} for m in models}, []
     for i, s in enumerate(samples):
         m, d = models[i % len(models)], os.path.join(a.work, f"diphoton-{s}-fresh")
         files = [os.path.join(d, f"diphoton-{k}.root") for k in ("simulation", "data", "truth")]
         if not os.path.exists(files[0]):
             run(a.bin, "samples", "diphoton", "--out", d, "--events", "280000", "--seed", str(s), "--truth")
         r, _ = report(a, os.path.join(a.work, f"diphoton-run-{m}", "model.hmm"), d, "--all", "--quick", "--simulation", files[0], "--data", files[1], "--reference", files[2])
+        reports.append(r)
         ndf = lambda q: 2 / q["floor_sd"]**2
         p = sorted((chi2.sf(r[k]["reference"] * ndf(r[k]), ndf(r[k])), k) for k in lines if k[0] == "chi2") # corrected for two (Holm)
         p = {p[0][1]: 2 * p[0][0], p[1][1]: max(2 * p[0][0], p[1][0])}
@@ -269,7 +270,23 @@ def pairs(a):
         print(s, m, *(f"{k[0]} {k[1]} {v[-1]:.2f}" for k, v in found[m].items() if isinstance(k, tuple)), flush=True)
     found["**all**"] = {k: sum((found[m][k] for m in models), []) for k in found[models[0]]}
     f = lambda v: f"{statistics.mean(v):.2f} ± {statistics.stdev(v) / len(v)**.5:.2f}"
-    return out + [f"| {m} | " + " | ".join(f(r[c, w]) for c in ("m", "ptgg") for w in ("before", "after", "reference")) + "".join(f" | {sum(r[k])} of {len(r[k])}" for k in ("hold", "perfect")) + " |" for m, r in found.items()]
+    return out + [f"| {m} | " + " | ".join(f(r[c, w]) for c in ("m", "ptgg") for w in ("before", "after", "reference")) + "".join(f" | {sum(r[k])} of {len(r[k])}" for k in ("hold", "perfect")) + " |" for m, r in found.items()] + floors(reports)
+
+
+def floors(reports):
+    """what a perfect morph has over each floor: one, if the floor is right"""
+    import statistics
+    out = ["", "### Floors against the perfect morph", "", f"The same {len(reports)} samples, all columns: distances over their floors, means with errors, and on how many samples the target of `morph validate` is missed.", "",
+           "| distance | perfect morph | missed | after | missed |", "|---|---|---|---|---|"]
+    for k, q in reports[0].items():
+        if k[0] in ("w1", "ks", "corr_max", "corr_frob", "sliced_w1") and q["floor"]:
+            cells = []
+            for what in ("reference", "after"):
+                v = [r[k][what] / r[k]["floor"] for r in reports]
+                cells.append(f"{statistics.mean(v):.2f} ± {statistics.stdev(v) / len(v)**.5:.2f} | " + (str(sum(r[k][what] > r[k]["target"] for r in reports)) if k[0] != "ks" else "-"))
+            out.append(f"| {k[0]} {k[1] if k[0].startswith('corr') else ''} of {k[2]}".replace("  ", " ") + f" | {cells[0]} | {cells[1]} |")
+    return out
+
 
 
 DECAYS = [("15 epochs", "15", "0", "0"), ("30 epochs", "30", "0", "0"), ("30 epochs, weight_decay 0.1", "30", "0.1", "0"), ("30 epochs, weight_decay 0.3", "30", "0.3", "0"),

@@ -128,8 +128,8 @@ type CorrFloor struct {
 }
 
 // FloorCorr is the floor of CompareCorr for the samples x and y (Pearson, or Spearman if ranks): by how much the
-// correlations of both change when their rows are drawn anew with their weights, reps times. Values of x beyond those of
-// y count as the last of them.
+// correlations of both change when their rows are drawn anew with their weights, reps times. Of columns with heavy tails
+// few events make the linear correlations, and the floor says so.
 func FloorCorr(x [][]float64, wx []float64, y [][]float64, wy []float64, ranks bool, reps int, seed uint64, threads int) CorrFloor {
 	corr := Pearson
 	if ranks {
@@ -164,7 +164,7 @@ func FloorCorr(x [][]float64, wx []float64, y [][]float64, wy []float64, ranks b
 		})
 		return out
 	}
-	a, b := redrawn(0, within(x, y), wx), redrawn(1, y, wy)
+	a, b := redrawn(0, x, wx), redrawn(1, y, wy)
 	f := floorOf(reps, threads, func(rep int) []float64 {
 		c := CompareCorr(a[rep], b[rep])
 		return []float64{c.Max, c.Frob}
@@ -185,21 +185,3 @@ func FloorCorr(x [][]float64, wx []float64, y [][]float64, wy []float64, ranks b
 
 // corrRows of a sample are enough for its share in a floor, which is scaled: differences of correlations shrink as 1/√N.
 const corrRows = 100000
-
-// within returns the columns of x with what lies beyond the finite values of y put at the last of them; NaN stays.
-func within(x, y [][]float64) [][]float64 {
-	out := make([][]float64, len(x))
-	for j, c := range y {
-		lo, hi := math.Inf(1), math.Inf(-1)
-		for _, v := range c {
-			if v-v == 0 {
-				lo, hi = min(lo, v), max(hi, v)
-			}
-		}
-		out[j] = make([]float64, len(x[j]))
-		for i, v := range x[j] {
-			out[j][i] = max(lo, min(v, hi))
-		}
-	}
-	return out
-}

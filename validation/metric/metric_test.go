@@ -258,15 +258,11 @@ func TestFloorsAreWhatEqualSamplesShow(t *testing.T) {
 // TestOutliersDoNotRaiseTheirFloor: what lies beyond all data is no statistical fluctuation.
 func TestOutliersDoNotRaiseTheirFloor(t *testing.T) {
 	const n = 4000
-	x, y := normals(20, n, 2, nil), normals(21, n, 2, nil)
-	x[0][7], x[1][7] = 1e6, 1e6
+	x, y := normals(20, n, 1, nil), normals(21, n, 1, nil)
+	x[0][7] = 1e6
 	f, _ := Floors(x[0], nil, y[0], nil, 20, 1, 0)
 	if w := W1(x[0], nil, y[0], nil); w < 100*f.Mean || f.Mean > 0.06 {
 		t.Errorf("W1 with one event far away %.3g, floor %.3g", w, f.Mean)
-	}
-	c := FloorCorr(x, nil, y, nil, false, 20, 1, 0)
-	if d := CompareCorr(Pearson(x, nil, 1), Pearson(y, nil, 1)); d.Max < 0.9 || c.Max.Mean > 0.05 {
-		t.Errorf("a correlation that one event makes, %.3f, has the floor %.3f", d.Max, c.Max.Mean)
 	}
 }
 
