@@ -693,7 +693,6 @@ func (r *run) joint(sc *scopeTables) []*Row {
 	sx, sw := complete(sc.data, cut)
 	ss := metric.SlicedSettings{Directions: dirs, Rows: cut, Seed: seed, Threads: r.Threads}
 	sliced.N = min(sliced.N, int64(cut))
-	na := math.NaN()
 	for _, t := range sc.samples()[1:] {
 		x, w := complete(t, cut)
 		v, err := metric.SlicedW1(x, w, sx, sw, ss)
@@ -703,11 +702,10 @@ func (r *run) joint(sc *scopeTables) []*Row {
 		}
 		sliced.put(t, v)
 		if t.role == Morphed || t.role == Simulation && sc.mor == nil {
-			na = nEff(w)
+			if f, err := metric.FloorSlicedW1(x, w, sx, sw, r.do.reps, ss); err == nil {
+				sliced.Floor, sliced.FloorSD, sliced.Target = Number(f.Mean), Number(f.SD), overFloor(f, 1.2)
+			}
 		}
-	}
-	if f, err := metric.FloorSlicedW1(sx, sw, na, nEff(sw), r.do.slicedReps, ss); err == nil {
-		sliced.Floor, sliced.FloorSD, sliced.Target = Number(f.Mean), Number(f.SD), overFloor(f, 1.2)
 	}
 	return append(out, sliced)
 }

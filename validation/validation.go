@@ -116,12 +116,12 @@ type effort struct {
 	trees, depth, bootstrap int // of the classifier; 0: its defaults
 	pairs, permutations     int
 	directions, sliced      int // of sliced W1, and its most rows
-	reps, slicedReps        int // pairs of samples for the floors of correlations and of sliced W1: 40 know a standard deviation to 11 %
+	reps                    int // draws of the floors of correlations and of sliced W1: 40 know a standard deviation to 11 %
 }
 
 var (
-	full  = effort{pairs: 2000, permutations: 500, directions: 100, sliced: 20000, reps: 40, slicedReps: 10}
-	quick = effort{trees: 150, depth: 4, bootstrap: 50, pairs: 1000, permutations: 200, directions: 50, sliced: 10000, reps: 40, slicedReps: 10}
+	full  = effort{pairs: 2000, permutations: 500, directions: 100, sliced: 20000, reps: 40}
+	quick = effort{trees: 150, depth: 4, bootstrap: 50, pairs: 1000, permutations: 200, directions: 50, sliced: 10000, reps: 40}
 )
 
 func (s Settings) style() plot.Style {

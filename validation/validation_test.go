@@ -75,7 +75,7 @@ func toy(n int, shift float64) ([]Sample, []Variable) {
 }
 
 // little is enough statistics for the code; the thresholds below allow for it.
-var little = &effort{trees: 80, depth: 4, bootstrap: 20, pairs: 400, permutations: 100, directions: 20, sliced: 2000, reps: 20, slicedReps: 6}
+var little = &effort{trees: 80, depth: 4, bootstrap: 20, pairs: 400, permutations: 100, directions: 20, sliced: 2000, reps: 20}
 
 func region(samples []Sample, f func(eta float64) bool) [][]bool {
 	var out [][]bool

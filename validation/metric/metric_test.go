@@ -219,7 +219,7 @@ func TestPower(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs, err := FloorSlicedW1(b, nil, 2000, 2000, 5, SlicedSettings{})
+	fs, err := FloorSlicedW1(a, nil, b, nil, 5, SlicedSettings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,23 +287,26 @@ func TestFloorsKnowWhereEventsWeighMore(t *testing.T) {
 		}
 		return x, w, data
 	}
-	names := []string{"W1", "KS", "correlation"}
-	var shown, floors, naive [3][]float64
+	names := []string{"W1", "KS", "correlation", "sliced W1"}
+	var shown, floors, naive [4][]float64
 	for r := range uint64(reps) {
 		x, w, y := sample(r)
 		d, _ := KS(x[0], w, y[0], nil)
-		add := func(to *[3][]float64, v ...float64) {
+		add := func(to *[4][]float64, v ...float64) {
 			for k := range v {
 				to[k] = append(to[k], v[k])
 			}
 		}
-		add(&shown, W1(x[0], w, y[0], nil), d, CompareCorr(Pearson(x, w, 1), Pearson(y, nil, 1)).Max)
-		w1, ks := Floors(x[0], w, y[0], nil, 10, r, 0)
-		add(&floors, w1.Mean, ks.Mean, FloorCorr(x, w, y, nil, false, 10, r, 0).Max.Mean)
+		set := SlicedSettings{Directions: 10}
+		sliced, err := SlicedW1(x, w, y, nil, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(&shown, W1(x[0], w, y[0], nil), d, CompareCorr(Pearson(x, w, 1), Pearson(y, nil, 1)).Max, sliced)
+		add(&floors, floorsOf(t, x, w, y, set, r)...)
 		m := int(NEff(w))
 		equal := [][]float64{y[0][:m], y[1][:m]}
-		w1, ks = Floors(equal[0], nil, y[0], nil, 10, r, 0)
-		add(&naive, w1.Mean, ks.Mean, FloorCorr(equal, nil, y, nil, false, 10, r, 0).Max.Mean)
+		add(&naive, floorsOf(t, equal, nil, y, set, r)...)
 	}
 	for k, name := range names {
 		got, sd := meanSD(shown[k], nil)
@@ -318,6 +321,17 @@ func TestFloorsKnowWhereEventsWeighMore(t *testing.T) {
 			t.Errorf("%s by the effective number alone is %.4f, perfect simulations show %.4f ± %.4f: the test tests nothing", name, e, got, err)
 		}
 	}
+}
+
+// floorsOf are the means of the floors of W1, KS, the correlation and sliced W1.
+func floorsOf(t *testing.T, x [][]float64, w []float64, y [][]float64, set SlicedSettings, seed uint64) []float64 {
+	w1, ks := Floors(x[0], w, y[0], nil, 10, seed, 0)
+	set.Seed = seed
+	sliced, err := FloorSlicedW1(x, w, y, nil, 10, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []float64{w1.Mean, ks.Mean, FloorCorr(x, w, y, nil, false, 10, seed, 0).Max.Mean, sliced.Mean}
 }
 
 func TestClassifierFindsAPlantedDifference(t *testing.T) {

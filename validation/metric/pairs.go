@@ -365,23 +365,37 @@ func SlicedW1(x [][]float64, wx []float64, y [][]float64, wy []float64, s Sliced
 	mean, sd := standard(y, wy, s.Threads)
 	zx, vx := thin(x, wx, s.Rows, s.Seed)
 	zy, vy := thin(y, wy, s.Rows, s.Seed+1)
-	return sliced(zx, vx, zy, vy, mean, sd, s)
+	out, errs := make([]float64, s.Directions), make([]error, s.Directions)
+	project(zx, zy, mean, sd, s, func(k int, px, py []float64) {
+		a, b, err := sortTwo(px, vx, py, vy)
+		if err != nil {
+			errs[k] = err
+			return
+		}
+		out[k] = a.W1(b) / float64(s.Directions)
+	})
+	t := 0.0
+	for k, v := range out {
+		if errs[k] != nil {
+			return 0, errs[k]
+		}
+		t += v
+	}
+	return t, nil
 }
 
-func sliced(x [][]float64, wx []float64, y [][]float64, wy, mean, sd []float64, s SlicedSettings) (float64, error) {
-	d := len(x)
+// project calls f for every direction with the rows of both samples along it, in any order.
+func project(x, y [][]float64, mean, sd []float64, s SlicedSettings, f func(k int, px, py []float64)) {
 	key := rng.NewKey(1, "directions")
-	out := make([]float64, s.Directions)
-	errs := make([]error, s.Directions)
 	par.For(s.Threads, s.Directions, 1, func(k, _, _ int) {
 		st := key.At(uint64(k))
-		u := make([]float64, d)
+		u := make([]float64, len(x))
 		norm := 0.0
 		for j := range u {
 			u[j] = st.Norm()
 			norm += u[j] * u[j]
 		}
-		project := func(t [][]float64) []float64 {
+		along := func(t [][]float64) []float64 {
 			p := make([]float64, len(t[0]))
 			for j, c := range t {
 				f := u[j] / math.Sqrt(norm) / sd[j]
@@ -391,21 +405,8 @@ func sliced(x [][]float64, wx []float64, y [][]float64, wy, mean, sd []float64, 
 			}
 			return p
 		}
-		a, b, err := sortTwo(project(x), wx, project(y), wy)
-		if err != nil {
-			errs[k] = err
-			return
-		}
-		out[k] = a.W1(b)
+		f(k, along(x), along(y))
 	})
-	t := 0.0
-	for k, v := range out {
-		if errs[k] != nil {
-			return 0, errs[k]
-		}
-		t += v / float64(len(out))
-	}
-	return t, nil
 }
 
 // thin returns at most rows events.
@@ -432,56 +433,62 @@ func thin(x [][]float64, w []float64, rows int, seed uint64) ([][]float64, []flo
 	return out, pick(w)
 }
 
-// FloorSlicedW1 is SlicedW1's floor for samples of na and nb effective events (each at most s.Rows) that follow the law of
-// y, by reps pairs of samples drawn from its rows.
-func FloorSlicedW1(y [][]float64, wy []float64, na, nb float64, reps int, s SlicedSettings) (Floor, error) {
-	n, err := checkTable("compute the floor of sliced W1", "the reference", y, wy)
-	if err != nil {
+// FloorSlicedW1 is SlicedW1's floor between x and y, by reps draws: along each direction a bridge as that of
+// Column.Floors, of the same random numbers for a row.
+func FloorSlicedW1(x [][]float64, wx []float64, y [][]float64, wy []float64, reps int, s SlicedSettings) (Floor, error) {
+	if err := checkPair("compute the floor of sliced W1", x, wx, y, wy); err != nil {
 		return Floor{}, err
 	}
 	s = s.filled()
 	mean, sd := standard(y, wy, s.Threads)
-	cum := make([]float64, n+1)
-	for i := range n {
-		cum[i+1] = cum[i] + math.Max(weight(wy, i), 0)
+	zx, vx := thin(x, wx, s.Rows, s.Seed)
+	zy, vy := thin(y, wy, s.Rows, s.Seed+1)
+	nx, ny := len(zx[0]), len(zy[0])
+	tx, ty := total(nx, vx), total(ny, vy)
+	part := make([]float64, nx+ny) // of the weight of its sample
+	for i := range part {
+		if i < nx {
+			part[i] = weight(vx, i) / tx
+		} else {
+			part[i] = weight(vy, i-nx) / ty
+		}
 	}
 	key := rng.NewKey(s.Seed, "sliced floor")
-	draw := func(size float64, addr uint64) [][]float64 {
-		st := key.At(addr)
-		m := max(2, int(math.Round(min(size, float64(s.Rows)))))
-		out := make([][]float64, len(y))
-		for j := range out {
-			out[j] = make([]float64, m)
+	change := make([][]float64, reps)
+	par.For(s.Threads, reps, 1, func(rep, _, _ int) {
+		st := key.At(uint64(rep))
+		change[rep] = make([]float64, nx+ny)
+		for i, p := range part {
+			change[rep][i] = p * st.Norm()
 		}
-		for i := range m {
-			k := pick(cum, st.Float64())
-			for j := range y {
-				out[j][i] = y[j][k]
+	})
+	along := make([][]float64, s.Directions)
+	project(zx, zy, mean, sd, s, func(k int, px, py []float64) {
+		lo, hi := slices.Min(py), slices.Max(py)
+		v := append(px, py...)
+		idx := order.Of(v)
+		along[k] = make([]float64, reps)
+		for rep, c := range change {
+			sum := 0.0
+			for _, d := range c {
+				sum += d
 			}
+			var at, cdf, w1 float64
+			for n, i := range idx[:len(idx)-1] {
+				at += c[i]
+				if int(i) >= nx {
+					cdf += part[i]
+				}
+				w1 += math.Abs(at-sum*cdf) * (max(lo, min(v[idx[n+1]], hi)) - max(lo, min(v[i], hi)))
+			}
+			along[k][rep] = w1
 		}
-		return out
-	}
-	v := make([]float64, reps)
-	for r := range v {
-		if v[r], err = sliced(draw(na, uint64(2*r)), nil, draw(nb, uint64(2*r+1)), nil, mean, sd, s); err != nil {
-			return Floor{}, err
+	})
+	return floorOf(reps, s.Threads, func(rep int) []float64 {
+		t := 0.0
+		for _, w1 := range along {
+			t += w1[rep] / float64(s.Directions)
 		}
-	}
-	m, d := meanSD(v, nil)
-	return Floor{m, d * math.Sqrt(float64(reps)/float64(max(1, reps-1)))}, nil
-}
-
-// pick returns the row k with cum[k] <= u·total < cum[k+1].
-func pick(cum []float64, u float64) int {
-	u *= cum[len(cum)-1]
-	lo, hi := 0, len(cum)-1
-	for hi-lo > 1 {
-		mid := (lo + hi) / 2
-		if cum[mid] <= u {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+		return []float64{t}
+	})[0], nil
 }
