@@ -82,16 +82,22 @@ func (c *Column) Quantiles(p ...float64) []float64 {
 
 // CDF returns the shares of weight below x and up to x.
 func (c *Column) CDF(x float64) (below, upto float64) {
+	below, upto = c.to(x, c.W)
+	return below / c.Sum, upto / c.Sum
+}
+
+// to adds up what is given for each value, W or Q, below x and up to x.
+func (c *Column) to(x float64, given []float64) (below, upto float64) {
 	for i, v := range c.V {
 		if v > x {
 			break
 		}
 		if v < x {
-			below += c.W[i]
+			below += given[i]
 		}
-		upto += c.W[i]
+		upto += given[i]
 	}
-	return below / c.Sum, upto / c.Sum
+	return below, upto
 }
 
 // Atom returns the share of weight at x and its statistical error.
@@ -101,20 +107,6 @@ func (c *Column) Atom(x float64) (share, err float64) {
 		share, sq = c.W[i]/c.Sum, c.Q[i]
 	}
 	return share, c.shareErr(share, sq)
-}
-
-// squares returns the sums of squared weights below x and up to x.
-func (c *Column) squares(x float64) (below, upto float64) {
-	for i, v := range c.V {
-		if v > x {
-			break
-		}
-		if v < x {
-			below += c.Q[i]
-		}
-		upto += c.Q[i]
-	}
-	return below, upto
 }
 
 // quantileErr is the statistical error of the share of weight below quantile p.
