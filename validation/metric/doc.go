@@ -14,7 +14,7 @@
 //	showers        FPD, KPD, PRDC, OutOfFold, JensenShannon
 //
 // A distance is never 0 between finite samples, so each has a floor: what two samples of one law show at the same sizes
-// (FloorW1, FloorKS, FloorCorr, ClassifierFloor, ...). Definitions follow arXiv:2504.12343's companions as collected in
+// (Floors, FloorCorr, FloorSlicedW1, ClassifierFloor). Definitions follow arXiv:2504.12343's companions as collected in
 // the project's notes; the classifier test repeats, with own trees, what an independent judge does with xgboost.
 //
 // Results do not depend on the number of threads, random numbers are addressed by a seed. NaN values are left out

@@ -2,7 +2,9 @@ package metric
 
 import (
 	"math"
+	"slices"
 
+	"hepmorph/internal/gbdt/order"
 	"hepmorph/internal/par"
 	"hepmorph/internal/rng"
 )
@@ -185,3 +187,63 @@ func FloorCorr(x [][]float64, wx []float64, y [][]float64, wy []float64, ranks b
 
 // corrRows of a sample are enough for its share in a floor, which is scaled: differences of correlations shrink as 1/√N.
 const corrRows = 100000
+
+// FloorSlicedW1 is SlicedW1's floor between x and y, by reps draws: along each direction a bridge as that of
+// Column.Floors, of the same random numbers for a row.
+func FloorSlicedW1(x [][]float64, wx []float64, y [][]float64, wy []float64, reps int, s SlicedSettings) (Floor, error) {
+	if err := checkPair("compute the floor of sliced W1", x, wx, y, wy); err != nil {
+		return Floor{}, err
+	}
+	s = s.filled()
+	mean, sd := standard(y, wy, s.Threads)
+	zx, vx := thin(x, wx, s.Rows, s.Seed)
+	zy, vy := thin(y, wy, s.Rows, s.Seed+1)
+	nx, ny := len(zx[0]), len(zy[0])
+	tx, ty := total(nx, vx), total(ny, vy)
+	part := make([]float64, nx+ny) // of the weight of its sample
+	for i := range part {
+		if i < nx {
+			part[i] = weight(vx, i) / tx
+		} else {
+			part[i] = weight(vy, i-nx) / ty
+		}
+	}
+	key := rng.NewKey(s.Seed, "sliced floor")
+	change := make([][]float64, reps)
+	par.For(s.Threads, reps, 1, func(rep, _, _ int) {
+		st := key.At(uint64(rep))
+		change[rep] = make([]float64, nx+ny)
+		for i, p := range part {
+			change[rep][i] = p * st.Norm()
+		}
+	})
+	along := make([][]float64, s.Directions)
+	project(zx, zy, mean, sd, s, func(k int, px, py []float64) {
+		lo, hi := slices.Min(py), slices.Max(py)
+		v := append(px, py...)
+		idx := order.Of(v)
+		along[k] = make([]float64, reps)
+		for rep, c := range change {
+			sum := 0.0
+			for _, d := range c {
+				sum += d
+			}
+			var at, cdf, w1 float64
+			for n, i := range idx[:len(idx)-1] {
+				at += c[i]
+				if int(i) >= nx {
+					cdf += part[i]
+				}
+				w1 += math.Abs(at-sum*cdf) * (max(lo, min(v[idx[n+1]], hi)) - max(lo, min(v[i], hi)))
+			}
+			along[k][rep] = w1
+		}
+	})
+	return floorOf(reps, s.Threads, func(rep int) []float64 {
+		t := 0.0
+		for _, w1 := range along {
+			t += w1[rep] / float64(s.Directions)
+		}
+		return []float64{t}
+	})[0], nil
+}
