@@ -67,3 +67,19 @@ func BenchmarkClassifierTest(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkFloorCorr(b *testing.B) {
+	x, y := normals(1, 100000, 10, nil), normals(2, 100000, 10, nil)
+	for b.Loop() {
+		FloorCorr(x, nil, y, nil, true, 4, 1, 0)
+	}
+}
+
+func BenchmarkFloorSlicedW1(b *testing.B) {
+	x, y := normals(1, 20000, 10, nil), normals(2, 20000, 10, nil)
+	for b.Loop() {
+		if _, err := FloorSlicedW1(x, nil, y, nil, 40, SlicedSettings{Directions: 100}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -82,12 +82,12 @@ func (c *Column) Quantiles(p ...float64) []float64 {
 
 // CDF returns the shares of weight below x and up to x.
 func (c *Column) CDF(x float64) (below, upto float64) {
-	below, upto = c.to(x, c.W)
+	below, upto = c.sumTo(x, c.W)
 	return below / c.Sum, upto / c.Sum
 }
 
-// to adds up what is given for each value, W or Q, below x and up to x.
-func (c *Column) to(x float64, given []float64) (below, upto float64) {
+// sumTo adds up what is given for each value, W or Q, below x and up to x.
+func (c *Column) sumTo(x float64, given []float64) (below, upto float64) {
 	for i, v := range c.V {
 		if v > x {
 			break
@@ -111,15 +111,16 @@ func (c *Column) Atom(x float64) (share, err float64) {
 
 // quantileErr is the statistical error of the share of weight below quantile p.
 func (c *Column) quantileErr(p float64) float64 {
-	var w, sq float64
+	var below, sq float64
 	for i := range c.V {
-		if w+c.W[i] >= p*c.Sum {
-			if c.W[i] > 0 {
-				sq += c.Q[i] * max(0, p*c.Sum-w) / c.W[i]
+		share := c.W[i] / c.Sum
+		if below+share >= p {
+			if share > 0 {
+				sq += c.Q[i] * max(0, p-below) / share
 			}
 			break
 		}
-		w += c.W[i]
+		below += share
 		sq += c.Q[i]
 	}
 	return c.shareErr(p, sq)

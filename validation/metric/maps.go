@@ -141,8 +141,8 @@ func sharePull(a, b *Column, v float64) float64 {
 	}
 	a0, a1 := a.CDF(v)
 	b0, b1 := b.CDF(v)
-	qa0, qa1 := a.to(v, a.Q)
-	qb0, qb1 := b.to(v, b.Q)
+	qa0, qa1 := a.sumTo(v, a.Q)
+	qb0, qb1 := b.sumTo(v, b.Q)
 	below, upto := pull(a0, b0, qa0, qb0), pull(a1, b1, qa1, qb1)
 	if below*upto <= 0 {
 		return 0
