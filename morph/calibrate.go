@@ -298,7 +298,7 @@ func (t *task) calibrate() (gain float64, err error) {
 		}
 		var sums [2]rowProducts
 		for i, s := range pair {
-			sums[i] = products(s.n, n.d, n.c, n.latent(t.pool, s, domain), s.c, s.w, t.pool.Workers())
+			sums[i] = products(s.n, n.d, n.c, n.latent(t.pool, s, domain), s.c, s.given, t.pool.Workers())
 		}
 		l, err := fitLinear(n.d, n.c, sums[0], sums[1])
 		if err != nil {

@@ -185,7 +185,7 @@ func TestCalibrationTakesOutTheErrorOfATraining(t *testing.T) {
 			for i := range n {
 				c := s.Norm()
 				set.x = append(set.x, float32(mean[d]+s.Norm()), float32((0.1+0.1*float64(d))*c+s.Norm()))
-				set.c, set.w, set.keys = append(set.c, float32(c)), append(set.w, 1), append(set.keys, uint64(i))
+				set.c, set.given, set.keys = append(set.c, float32(c)), append(set.given, 1), append(set.keys, uint64(i))
 			}
 		}
 		pool := ad.NewPool(2)

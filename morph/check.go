@@ -156,7 +156,7 @@ func CheckConfig(ctx context.Context, cfg *Config, o CheckOptions) (*Check, erro
 		c.fatal("", "%v", err)
 		return c, nil
 	}
-	if err := c.encoder(cfg, p, tables, weights, small); err != nil {
+	if err := c.encoder(cfg, p, tables, weights.all, small); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -653,15 +653,16 @@ func (ev *Events) some(n int) *Events {
 func (c *Check) estimate(cfg *Config, p *prepared, lay *layout, ev [2]*Events, split [2]parts, threads int) error {
 	var few [2]parts
 	var tables [2]*physics.Table
-	var w [2][]float64
+	var w rowWeights
 	for d := range few {
 		few[d] = thin(ev[d], split[d], trialRows)
 		if len(few[d].train) < 2 || len(few[d].validation) < 2 {
 			return nil
 		}
 		tables[d] = ev[d].Table.Take(few[d].learn())
-		w[d] = ones(tables[d].Len())
+		w.given[d] = ones(tables[d].Len())
 	}
+	w.all = w.given
 	quiet := TrainOptions{Threads: threads, Log: func(string, ...any) {}}
 	if err := p.encode(cfg, lay, ev, few, tables, w, quiet); err != nil {
 		if min(len(split[0].train), len(split[1].train)) < scarceRows { // nothing is wrong with the configuration

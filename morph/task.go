@@ -16,11 +16,12 @@ import (
 
 // sampleSet is one sample in model space, row-major.
 type sampleSet struct {
-	n    int
-	x    []float32 // (n, D)
-	c    []float32 // (n, C)
-	w    []float64 // positive training weights of mean 1
-	keys []uint64  // what addresses a row's random numbers
+	n     int
+	x     []float32 // (n, D)
+	c     []float32 // (n, C)
+	w     []float64 // positive weights of mean 1 that bring the conditions to those of the data: for all that is an average over them
+	given []float64 // positive physics weights of mean 1, without that factor: for what is learned given the conditions
+	keys  []uint64  // what addresses a row's random numbers
 }
 
 func (s *sampleSet) part(rows []int, d, c int) *sampleSet {
@@ -28,7 +29,7 @@ func (s *sampleSet) part(rows []int, d, c int) *sampleSet {
 	for _, r := range rows {
 		p.x = append(p.x, s.x[r*d:(r+1)*d]...)
 		p.c = append(p.c, s.c[r*c:(r+1)*c]...)
-		p.w = append(p.w, s.w[r])
+		p.w, p.given = append(p.w, s.w[r]), append(p.given, s.given[r])
 		p.keys = append(p.keys, s.keys[r])
 	}
 	return p
@@ -142,7 +143,7 @@ func (t *task) load() {
 	if t.simRows > 0 {
 		simC, _ = n.contexts(td.sim.n, td.sim.x, td.sim.c, 0)
 		t.x = append(t.x[:0], td.sim.x...)
-		t.w = append(t.w[:0], td.sim.w...)
+		t.w = append(t.w[:0], td.sim.given...)
 	} else {
 		t.x, t.w = t.x[:0], t.w[:0]
 	}
@@ -154,7 +155,7 @@ func (t *task) load() {
 	c, _ := n.contexts(td.data.n, dataX, dataC, 1)
 	t.ctx = append(t.ctx, c...)
 	t.x = append(t.x, td.data.x...)
-	t.w = append(t.w, td.data.w...)
+	t.w = append(t.w, td.data.given...)
 	if len(t.run.Inputs) > 0 {
 		t.run.Inputs[0].Data, t.run.Inputs[1].Data = t.x, t.ctx
 	}

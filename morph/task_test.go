@@ -2,6 +2,8 @@ package morph
 
 import (
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 
 	"hepmorph/flows"
@@ -22,7 +24,7 @@ func gauss(n int, seed uint64) *trainingData {
 			for range 2 {
 				out.x = append(out.x, float32(a*c+b+s*st.Norm()))
 			}
-			out.w = append(out.w, 1)
+			out.w, out.given = append(out.w, 1), append(out.given, 1)
 			out.keys = append(out.keys, uint64(i))
 		}
 		return out
@@ -349,5 +351,49 @@ func TestBoundsByWhatIsFree(t *testing.T) {
 		if it.obs != nil && !(it.scale > 0 && it.scale < 1) {
 			t.Errorf("%s is scaled by %v", it.name(), it.scale)
 		}
+	}
+}
+
+// TestFactorOfConditionsIsNotLearned: the likelihood is that of features given the conditions, so weights that bring the conditions of the simulation to the data's do not enter
+// it; they do enter the score, which is a mean over the conditions of the data.
+func TestFactorOfConditionsIsNotLearned(t *testing.T) {
+	run := func(factor bool) (*task, float64) {
+		tk := smallTask(t, Switch)
+		if factor {
+			for _, s := range []*sampleSet{tk.td.sim, tk.td.simVal} {
+				for i := range s.w {
+					s.w[i] *= math.Exp(float64(s.c[i]))
+				}
+				meanOne(s.w)
+			}
+			tk.load()
+			tk.val = newValidator(tk)
+		}
+		for i := range 50 {
+			tk.likelihood(i)
+			tk.opt.Update(5e-3)
+		}
+		score, _, err := tk.Evaluate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tk, score
+	}
+	with, weighted := run(true)
+	without, plain := run(false)
+	if !slices.Equal(with.net.ps.W, without.net.ps.W) {
+		t.Error("the factor of the conditions changes what is learned")
+	}
+	if math.Abs(weighted-plain) < 1e-3 {
+		t.Errorf("the factor of the conditions does not change the score: %.5f and %.5f", weighted, plain)
+	}
+	if _, err := with.calibrate(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := without.calibrate(); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(with.net.cal, without.net.cal) {
+		t.Error("the factor of the conditions changes the calibration")
 	}
 }

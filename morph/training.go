@@ -246,7 +246,7 @@ func prepare(ctx context.Context, cfg *Config, o TrainOptions) (*prepared, error
 	for d := range ev {
 		n := len(split[d].train)
 		fit[d] = tables[d].Take(upTo(n))
-		fitWeights[d] = weights[d][:n]
+		fitWeights[d] = weights.all[d][:n]
 	}
 	p.model.enc, err = FitEncoder(cfg.FeatureSpecs(), cfg.ConditionSpecs(), fit[:], fitWeights[:], cfg.Seed)
 	if err != nil {
@@ -266,9 +266,14 @@ func upTo(n int) []int {
 	return v
 }
 
-// weigh makes positive training weights of all rows to learn from, training rows first: physics weights, made positive, times the factor that brings the
-// conditions of the simulation to the data's.
-func (p *prepared) weigh(cfg *Config, ev [2]*Events, split [2]parts, o TrainOptions) (tables [2]*physics.Table, w [2][]float64, err error) {
+// rowWeights are positive weights of the rows to learn from, by domain, training rows first.
+type rowWeights struct {
+	given [2][]float64 // physics weights: those of the features, given the conditions
+	all   [2][]float64 // times the factor that brings the conditions of the simulation to the data's
+}
+
+// weigh makes the weights, and the columns of the rows that they belong to.
+func (p *prepared) weigh(cfg *Config, ev [2]*Events, split [2]parts, o TrainOptions) (tables [2]*physics.Table, w rowWeights, err error) {
 	for d := range ev {
 		tables[d] = ev[d].Table.Take(split[d].learn())
 		names := cfg.Weights.Columns
@@ -286,7 +291,7 @@ func (p *prepared) weigh(cfg *Config, ev [2]*Events, split [2]parts, o TrainOpti
 		if pos.Method != "none" {
 			o.Log("%s: %s", domainName(Domain(d)), pos.Report.String())
 		}
-		w[d] = positive
+		w.given[d], w.all[d] = positive, positive
 		if Domain(d) == Simulation {
 			p.model.positive = pos
 		}
@@ -301,7 +306,7 @@ func (p *prepared) weigh(cfg *Config, ev [2]*Events, split [2]parts, o TrainOpti
 		if err != nil {
 			return tables, w, err
 		}
-		c[d] = Conditioned{Cols: cols, Weight: w[d]}
+		c[d] = Conditioned{Cols: cols, Weight: w.given[d]}
 	}
 	kin, factors, err := FitReweighter(cfg.Reweight, names, c[Simulation], c[Data], cfg.Seed, o.Threads)
 	if err != nil {
@@ -312,15 +317,16 @@ func (p *prepared) weigh(cfg *Config, ev [2]*Events, split [2]parts, o TrainOpti
 		for _, line := range splitLines(kin.Report.String()) {
 			o.Log("%s", line)
 		}
+		w.all[Simulation] = slices.Clone(w.given[Simulation])
 		for i, k := range factors {
-			w[Simulation][i] *= k
+			w.all[Simulation][i] *= k
 		}
 	}
 	return tables, w, nil
 }
 
 // encode puts the rows to learn from into model space.
-func (p *prepared) encode(cfg *Config, lay *layout, ev [2]*Events, split [2]parts, tables [2]*physics.Table, weights [2][]float64, o TrainOptions) error {
+func (p *prepared) encode(cfg *Config, lay *layout, ev [2]*Events, split [2]parts, tables [2]*physics.Table, weights rowWeights, o TrainOptions) error {
 	enc := p.model.enc
 	td := &trainingData{}
 	var kept [2][]int // rows of the table that train or validate
@@ -338,7 +344,7 @@ func (p *prepared) encode(cfg *Config, lay *layout, ev [2]*Events, split [2]part
 		if err := encodeAll(enc, t, keys, Domain(d), x, c, status, o.Threads); err != nil {
 			return err
 		}
-		all := &sampleSet{n: n, x: x, c: c, w: weights[d], keys: keys}
+		all := &sampleSet{n: n, x: x, c: c, w: weights.all[d], given: weights.given[d], keys: keys}
 		var part [2][]int
 		for i := range n {
 			if status[i] != StatusMorphed {
@@ -360,6 +366,7 @@ func (p *prepared) encode(cfg *Config, lay *layout, ev [2]*Events, split [2]part
 		for k := range part {
 			s := all.part(part[k], enc.Dim(), enc.CondDim())
 			meanOne(s.w)
+			meanOne(s.given)
 			*sets[d][k] = s
 		}
 	}
