@@ -348,8 +348,8 @@ func fitSteps(s stepSpec, x, w []float64) (chain, string, error) {
 		}
 		c = append(c, t)
 	}
-	kind := s.kind
-	if kind == "" || kind == "auto" {
+	kind, auto := s.kind, s.kind == "" || s.kind == "auto"
+	if auto {
 		kind = "gauss"
 	}
 	name := kind
@@ -420,9 +420,13 @@ func fitSteps(s stepSpec, x, w []float64) (chain, string, error) {
 	}
 	push(fitAffine(x, w, s.robust))
 	if kind == "gauss" {
-		g, err := fitGauss(sortSample(x, w))
+		sample := sortSample(x, w)
+		g, err := fitGauss(sample)
 		if err != nil {
 			return nil, name, fmt.Errorf("%w: %w", err, ErrInput)
+		}
+		if auto && g.apart(sample) {
+			return c, inner, nil
 		}
 		push(g)
 		push(fitAffine(x, w, false))

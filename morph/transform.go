@@ -502,6 +502,41 @@ func fitGauss(s sorted) (*gaussStep, error) {
 	return g, g.check()
 }
 
+const (
+	binParts    = 8     // equal parts of the range between two knots whose densities are looked at
+	middle      = 1.645 // normal score of the fifth and the last but fifth per cent, within which it is done
+	emptyValley = 0.03  // share of the lower peak below which two peaks have nothing between them
+	surely      = 40    // events that the lower peak would have there, so that nothing is no chance
+)
+
+// apart says whether a sample has two peaks with nothing between them (the width of a shower in barrel and endcap, η on both sides of a crack). Normal scores
+// put the end of one peak beside the beginning of the next: where a condition chooses one of them, both have a sharp edge, which splines smear.
+func (g *gaussStep) apart(s sorted) bool {
+	n, rows := len(g.bins), s.neff()
+	density, left := make([]float64, n), make([]float64, n) // that of a bin, and the largest up to it
+	for k, top := 0, 0.0; k < n; k++ {
+		density[k] = (s.below(g.X[k+1]) - s.below(g.X[k])) / g.bins[k].w
+		top = max(top, density[k])
+		left[k] = top
+	}
+	for k, right := n-1, 0.0; k >= 0; k-- {
+		b := &g.bins[k]
+		right = max(right, density[k])
+		if b.y < -middle || b.y+b.h > middle {
+			continue
+		}
+		width, from := b.w/binParts, s.below(b.x)
+		for i := range binParts {
+			to := s.below(b.x + width*float64(i+1))
+			if peak := width * min(left[k], right); to-from < emptyValley*peak && rows*peak > surely {
+				return true
+			}
+			from = to
+		}
+	}
+	return false
+}
+
 // sorted is a weighted sample in increasing order.
 type sorted struct {
 	x   []float64
@@ -550,6 +585,15 @@ func (s sorted) quantile(p float64) float64 {
 	}
 	f := (t - a) / (b - a)
 	return s.x[i-1] + f*(s.x[i]-s.x[i-1])
+}
+
+// below is the share of the weight below x.
+func (s sorted) below(x float64) float64 {
+	i := sort.SearchFloat64s(s.x, x)
+	if i == 0 {
+		return 0
+	}
+	return s.cum[i-1] / s.cum[len(s.cum)-1]
 }
 
 // moments returns weighted mean and standard deviation.

@@ -181,6 +181,54 @@ func TestGaussMakesNormal(t *testing.T) {
 	}
 }
 
+// TestPeaksApartAreNotJoined: normal scores are not for two peaks with nothing between them, and are for all else, few rows as well.
+func TestPeaksApartAreNotJoined(t *testing.T) {
+	crack := func(s *rng.Stream) float64 {
+		for {
+			if v := 1.1 * s.Norm(); math.Abs(v) < 1.37 || math.Abs(v) > 1.52 {
+				return v
+			}
+		}
+	}
+	widths := func(between float64) func(s *rng.Stream) float64 {
+		return func(s *rng.Stream) float64 {
+			switch u := s.Float64(); {
+			case u < between:
+				return 0.01 + 0.015*s.Float64()
+			case u < 0.25:
+				return 0.0267 + 0.002*s.Norm()
+			}
+			return 0.0092 + 0.0006*s.Norm()
+		}
+	}
+	for name, c := range map[string]struct {
+		draw       func(s *rng.Stream) float64
+		kind, want string
+	}{
+		"shower widths":      {widths(0), "auto", "log"},
+		"a crack":            {crack, "auto", "none"},
+		"a crack, asked for": {crack, "gauss", "gauss"},
+		"a few between":      {widths(0.1), "auto", "gauss"},
+		"one peak":           {func(s *rng.Stream) float64 { return s.Norm() }, "auto", "gauss"},
+		"a long tail":        {func(s *rng.Stream) float64 { return math.Exp(1.5 * s.Norm()) }, "auto", "gauss"},
+		"flat":               {func(s *rng.Stream) float64 { return s.Float64() - 0.5 }, "auto", "gauss"},
+	} {
+		for try, n := range []int{200000, 300, 300, 300, 1000, 1000, 1000, 5000, 5000, 5000, 20000, 20000} {
+			if n < 100000 && c.want != "gauss" {
+				continue // few rows may not tell
+			}
+			s := rng.NewKey(uint64(try), name).At(0)
+			x, w := make([]float64, n), make([]float64, n)
+			for i := range x {
+				x[i], w[i] = c.draw(&s), s.Exp()
+			}
+			if _, got, err := fitSteps(stepSpec{kind: c.kind}, x, w); err != nil || got != c.want {
+				t.Errorf("%s, %d rows: %s (%v), want %s", name, n, got, err, c.want)
+			}
+		}
+	}
+}
+
 func TestNormalQuantile(t *testing.T) {
 	for _, z := range []float64{-37, -20, -8.3, -5, -2.5, -1, -0.1, 0, 0.3, 1.7, 4, 5.5} {
 		if got := normalQuantile(normalCDF(z)); math.Abs(got-z) > 1e-9*max(1, math.Abs(z)) {
