@@ -3,11 +3,13 @@ package morph
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"hepmorph/internal/modelfile"
 	"hepmorph/internal/rng"
+	"hepmorph/physics"
 )
 
 // conditionToy draws two correlated conditions; the data are shifted, narrower, and correlated otherwise.
@@ -141,5 +143,59 @@ func TestReweightingWithoutCommonGround(t *testing.T) {
 	}
 	if _, _, err := FitReweighter(cfg, []string{"pt"}, Conditioned{Cols: sim[:1], Weight: make([]float64, 1000)}, Conditioned{Cols: data[:1]}, 1, 0); !errors.Is(err, ErrInput) {
 		t.Errorf("all weights 0: %v", err)
+	}
+}
+
+// TestFactorStaysOutOfPhysicsWeights: what is learned given the conditions has the weights of the sample, what is averaged over them the factor too.
+func TestFactorStaysOutOfPhysicsWeights(t *testing.T) {
+	const n = 4000
+	cfg, err := DecodeConfig("run.yaml", []byte("inputs: {simulation: [mc.root], data: [data.root]}\nfeatures: {x: {}}\nconditions: {pt: {}, eta: {}}\nreweight: {method: histogram, bins: 5}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ev [2]*Events
+	var split [2]parts
+	for d := range ev {
+		c := conditionToy(uint64(d), n, Domain(d) == Data)
+		tab := physics.NewTable(n)
+		for name, v := range map[string][]float64{"x": c[1], "pt": c[0], "eta": c[1]} {
+			if err := tab.Add(physics.Column{Name: name, F: v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tab.Weight = make([]float64, n)
+		for i := range n {
+			tab.Weight[i] = 0.5 + float64(i%3)
+		}
+		ev[d] = &Events{Domain: Domain(d), Table: tab}
+		split[d].train = upTo(n)
+	}
+	_, w, err := (&prepared{model: &Model{cfg: cfg}}).weigh(cfg, ev, split, TrainOptions{Threads: 2, Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range ev {
+		if !slices.Equal(w.given[d], ev[d].Table.Weight) {
+			t.Errorf("%s: the weights given the conditions are not those of the sample", domainName(Domain(d)))
+		}
+	}
+	if !slices.Equal(w.all[Data], w.given[Data]) {
+		t.Error("the data have a factor")
+	}
+	mean := func(v, w []float64) float64 {
+		m, _ := moments(v, w)
+		return m
+	}
+	pt, err := ev[Simulation].Table.Col("pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := ev[Data].Table.Col("pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := mean(want, w.all[Data])
+	if before, after := mean(pt, w.given[Simulation])-target, mean(pt, w.all[Simulation])-target; math.Abs(after) > 0.1*math.Abs(before) {
+		t.Errorf("the factor leaves %.4f of a difference of %.4f in the mean of pt", after, before)
 	}
 }

@@ -208,6 +208,7 @@ func TestPeaksApartAreNotJoined(t *testing.T) {
 		"shower widths":      {widths(0), "auto", "log"},
 		"a crack":            {crack, "auto", "none"},
 		"a crack, asked for": {crack, "gauss", "gauss"},
+		"separate values":    {func(s *rng.Stream) float64 { return math.Round(3 * s.Norm()) }, "auto", "none"},
 		"a few between":      {widths(0.1), "auto", "gauss"},
 		"one peak":           {func(s *rng.Stream) float64 { return s.Norm() }, "auto", "gauss"},
 		"a long tail":        {func(s *rng.Stream) float64 { return math.Exp(1.5 * s.Norm()) }, "auto", "gauss"},

@@ -205,6 +205,21 @@ def holds(q):
     return abs(q["after"]) <= max(0.05, 2 * q["after_sd"]) if q["name"] in ("mean", "width") else q["pass"]
 
 
+def sample(a, folder, seed, events):
+    """a built-in pair with its truth, if it is not there"""
+    if not os.path.exists(os.path.join(folder, "diphoton-truth.root")):
+        run(a.bin, "samples", "diphoton", "--out", folder, "--events", str(events), "--seed", str(seed), "--truth")
+
+
+HELD_OUT = 1 / (1 / 229e3 + 1 / 136e3) # of the pair: data, and effective events of the simulation
+
+
+def selected(u):
+    """rows that the pair's config selects"""
+    inside = lambda e: (abs(e) < 2.5) & ((abs(e) < 1.4442) | (abs(e) > 1.566))
+    return (u["lead_pt"] > 35) & (u["sublead_pt"] > 25) & inside(u["lead_eta"]) & inside(u["sublead_eta"])
+
+
 def diphoton(a):
     """the mass and pT of the pair follow from morphed pT; the width of the peak from the simulation's own label. Samples of several seeds, since a perfect morph misses a line now and then"""
     samples = [1, 5, 7, 11, 13]
@@ -226,8 +241,7 @@ def pair(a, seed):
     import numpy as np, uproot
     d = os.path.join(a.work, f"diphoton-{seed}")
     files = [os.path.join(d, f"diphoton-{k}.root") for k in ("simulation", "data", "truth")]
-    if not os.path.exists(files[0]):
-        run(a.bin, "samples", "diphoton", "--out", d, "--events", "930000", "--seed", str(seed), "--truth")
+    sample(a, d, seed, 930000)
     folder = os.path.join(a.work, f"diphoton-run-{seed}")
     model = os.path.join(folder, "model.hmm")
     train(a, "docs/configs/diphoton.yaml", folder, "--set", f"inputs.simulation[0].files=[{files[0]}]", "--set", f"inputs.data[0].files=[{files[1]}]")
@@ -254,8 +268,7 @@ def pairs(a):
     for i, s in enumerate(samples):
         m, d = models[i % len(models)], os.path.join(a.work, f"diphoton-{s}-fresh")
         files = [os.path.join(d, f"diphoton-{k}.root") for k in ("simulation", "data", "truth")]
-        if not os.path.exists(files[0]):
-            run(a.bin, "samples", "diphoton", "--out", d, "--events", "280000", "--seed", str(s), "--truth")
+        sample(a, d, s, 280000)
         r, _ = report(a, os.path.join(a.work, f"diphoton-run-{m}", "model.hmm"), d, "--all", "--quick", "--simulation", files[0], "--data", files[1], "--reference", files[2])
         reports.append(r)
         ndf = lambda q: 2 / q["floor_sd"]**2
@@ -297,8 +310,7 @@ def decay(a):
     """what decays of the weights leave of the difference between the morph and the perfect one, on so many fresh events that it is seen"""
     d = [os.path.join(a.work, f"diphoton-{s}") for s in (2, 902)]
     for folder, seed, events in zip(d, (2, 902), (930000, 2000000)):
-        if not os.path.exists(folder):
-            run(a.bin, "samples", "diphoton", "--out", folder, "--events", str(events), "--seed", str(seed), "--truth")
+        sample(a, folder, seed, events)
     out = ["", "## Decay of the domain", "", "The built-in pair, seed 2 (the method is developed on it), morphed: two million other events (seed 902), of which the law of m and pT of the pair is compared with that of the perfect morph. W1 in standard deviations; excess: what a difference of the laws adds to a χ² per degree of "
            "freedom (60 bins) of samples as large as what is held out; peak: position less the true one in MeV, and half of the central 68 % in GeV.", "",
            "| training | held-out NLL | W1 of m | excess χ² of m | W1 of pT | excess χ² of pT | peak | width of the peak |", "|---|---|---|---|---|---|---|---|"]
@@ -323,11 +335,9 @@ def laws(a, model, folder):
     photon = [p + v for p in ("lead_", "sublead_") for v in ("pt", "eta", "phi")]
     t = uproot.open(morphed)["diphoton"].arrays(photon + ["m_gg", "m_morphed", "ptgg_morphed", "morph_status", "morph_weight", "gen_process"], library="np")
     u = uproot.open(os.path.join(folder, "diphoton-truth.root"))["diphoton"].arrays(photon + ["m_gg"], library="np")
-    inside = lambda e: (abs(e) < 2.5) & ((abs(e) < 1.4442) | (abs(e) > 1.566))
-    passes = (u["lead_pt"] > 35) & (u["sublead_pt"] > 25) & inside(u["lead_eta"]) & inside(u["sublead_eta"])
+    passes = selected(u)
     done, w, peak = t["morph_status"] == 1, t["morph_weight"].astype(float), t["gen_process"] == 1
     pair = lambda s: np.sqrt(s["lead_pt"]**2 + s["sublead_pt"]**2 + 2 * s["lead_pt"] * s["sublead_pt"] * np.cos(s["lead_phi"] - s["sublead_phi"]))
-    events = 1 / (1 / 229e3 + 1 / 136e3) # held out: data, and effective events of the simulation
 
     def distances(x, y, low, high):
         wx, wy = w[done] / w[done].sum(), w[passes] / w[passes].sum()
@@ -337,7 +347,7 @@ def laws(a, model, folder):
         mean = np.sum(wy * y[passes])
         p, q = (np.histogram(v, 60, (low, high), weights=h)[0] for v, h in ((x[done], wx), (y[passes], wy)))
         share, p, q = q.sum(), p / p.sum(), q / q.sum()
-        return f"{w1 / np.sqrt(np.sum(wy * (y[passes] - mean)**2)):.5f} | {events * share * np.sum((p - q)**2 / q) / 59:.3f}"
+        return f"{w1 / np.sqrt(np.sum(wy * (y[passes] - mean)**2)):.5f} | {HELD_OUT * share * np.sum((p - q)**2 / q) / 59:.3f}"
 
     width = lambda x: np.diff(np.quantile(x, [.16, .84]))[0] / 2
     true = u["m_gg"][passes & peak]
@@ -353,11 +363,8 @@ def peaks(a):
     import numpy as np, uproot
     columns = [p + v for v in ("pt", "r9", "sieie") for p in ("lead_", "sublead_")] + ["m"]
     true = lambda c: "m_gg" if c == "m" else c
-    inside = lambda e: (abs(e) < 2.5) & ((abs(e) < 1.4442) | (abs(e) > 1.566))
-    events = 1 / (1 / 229e3 + 1 / 136e3) # held out: data, and effective events of the simulation
     d = os.path.join(a.work, "diphoton-5")
-    if not os.path.exists(d):
-        run(a.bin, "samples", "diphoton", "--out", d, "--events", "930000", "--seed", "5", "--truth")
+    sample(a, d, 5, 930000)
     out = ["", "## Two peaks", "", "The built-in pair, seed 5 (on which the method is developed). Events of six fresh samples (seeds 201 to 206) morphed and as the perfect morph has them: what a difference of the laws adds to a χ² per degree of freedom (50 bins, equally filled) of samples as large as what is held out.", "",
            "| training | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for name, scores in SCORES:
@@ -367,13 +374,12 @@ def peaks(a):
         got, want, weight = {c: [] for c in columns}, {c: [] for c in columns}, []
         for s in range(201, 207):
             f = os.path.join(a.work, f"diphoton-{s}-fresh")
-            if not os.path.exists(f):
-                run(a.bin, "samples", "diphoton", "--out", f, "--events", "280000", "--seed", str(s), "--truth")
+            sample(a, f, s, 280000)
             morphed = os.path.join(folder, "morphed.root")
             run(a.bin, "morph", "apply", "-m", os.path.join(folder, "model.hmm"), "-o", morphed, "--force", os.path.join(f, "diphoton-simulation.root"))
             t = uproot.open(morphed)["diphoton"].arrays([c + "_morphed" for c in columns] + ["morph_status", "morph_weight"], library="np")
             u = uproot.open(os.path.join(f, "diphoton-truth.root"))["diphoton"].arrays([true(c) for c in columns] + ["lead_eta", "sublead_eta"], library="np")
-            both = (t["morph_status"] == 1) & (u["lead_pt"] > 35) & (u["sublead_pt"] > 25) & inside(u["lead_eta"]) & inside(u["sublead_eta"])
+            both = (t["morph_status"] == 1) & selected(u)
             weight.append(t["morph_weight"][both].astype(float))
             for c in columns:
                 got[c].append(t[c + "_morphed"][both])
@@ -385,7 +391,7 @@ def peaks(a):
             order = np.argsort(y)
             edges = y[order][np.searchsorted(np.cumsum(w[order]), np.linspace(0, 1, 51)[1:-1])]
             p, q = (np.bincount(np.searchsorted(edges, v), w, 50) for v in (x, y))
-            cells.append(f"{events * np.sum((p - q)**2 / q) / 49:.2f}")
+            cells.append(f"{HELD_OUT * np.sum((p - q)**2 / q) / 49:.2f}")
         out.append(f"| {name} | " + " | ".join(cells) + " |")
         print(out[-1], flush=True)
     return out
