@@ -64,7 +64,7 @@ func run(args []string) error {
 	x := plot.Axis{Title: "Bound on transport / free transport", Min: edges[0], Max: edges[1]}
 	cost := []plot.Layer{plot.Line{X: edges, Y: []float64{0, 0}, Color: plot.Palette(0), Dash: plot.Dash, Label: "without bound"}, nll}
 	if seeds > 1 {
-		cost = append([]plot.Layer{plot.Band{Edges: edges, Lo: []float64{-2 * spread}, Hi: []float64{2 * spread}, Color: plot.Palette(0), Label: "±2 sd of seeds"}}, cost...)
+		cost = append([]plot.Layer{plot.Band{Edges: edges, Lo: []float64{-2 * spread}, Hi: []float64{2 * spread}, Color: plot.GreyTint, Label: "±2 sd of seeds"}}, cost...)
 	}
 	f := &plot.Figure{
 		Alt: "Held-out negative log-likelihood and transport reached against the bound on transport",
