@@ -50,14 +50,14 @@ func (a *app) versionCommand() *cobra.Command {
 				e.SetIndent("", "  ")
 				return e.Encode(b)
 			}
-			rev := b.Revision
-			if len(rev) > 12 {
-				rev = rev[:12]
+			name := "hepmorph " + b.Version
+			if b.Revision != "" {
+				name += " " + b.Revision[:min(12, len(b.Revision))]
 			}
 			if b.Modified {
-				rev += " (modified)"
+				name += " (modified)"
 			}
-			fmt.Fprintf(a.out, "hepmorph %s %s\n%s %s, kernels: %s\n", b.Version, rev, b.Go, b.Platform, b.Kernels)
+			fmt.Fprintf(a.out, "%s\n%s %s, kernels: %s\n", name, b.Go, b.Platform, b.Kernels)
 			return nil
 		}}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")

@@ -407,13 +407,14 @@ def trees(a):
     """the trees of morph validate beside the judge's, and the metrics of one variable and of pairs on the toy"""
     sim, dat, extra = oneflow(a)
     out = ["", "## Our own trees beside the judges'", "", "`morph validate` on the models of seed 1 against the judges, with the weights that apply wrote in both.", "",
-           "| task | judge before | ours before | judge after | ours after | our floor |", "|---|---|---|---|---|---|"]
+           "| task | judge before | ours before | judge after | ours after | ours, perfect morph | our floor |", "|---|---|---|---|---|---|---|"]
+    truth = ("--reference", os.path.join(a.shared, "data", "diphoton", "nano-truthmorph.root"))
     for task in BARS:
         folder, judge = os.path.join(a.work, task + "-1"), next(r for r in STATE["rows"] if (r["task"], r["seed"]) == (task, 1))
         judge = {**judge, **judge["own"]} # "before" needs no weights of ours
-        m, verdict = report(a, os.path.join(folder, "model.hmm"), folder)
+        m, verdict = report(a, os.path.join(folder, "model.hmm"), folder, *(() if task == "oneflow" else truth))
         q = m[("auc", "gbdt", "features+conditions")]
-        out.append(f"| {BARS[task][0]} | {judge['before'][0]:.4f} | {q['before']:.4f} | {judge['after'][0]:.4f} | {q['after']:.4f} ± {q['after_sd']:.4f} | {q['floor']:.4f} ± {q['floor_sd']:.4f} |")
+        out.append(f"| {BARS[task][0]} | {judge['before'][0]:.4f} | {q['before']:.4f} | {judge['after'][0]:.4f} | {q['after']:.4f} ± {q['after_sd']:.4f} | {'-' if q['reference'] is None else '%.4f' % q['reference']} | {q['floor']:.4f} ± {q['floor_sd']:.4f} |")
         if task == "oneflow":
             toy, judged = m, verdict
     out += ["", f"The toy by `morph validate`, targets {judged}; {toy[('w1', 'marginal', 'v1A')]['n']} held-out events a side.", "", "| quantity | before | after | floor | asked for | p |", "|---|---|---|---|---|---|"]
