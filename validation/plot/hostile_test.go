@@ -168,8 +168,11 @@ func TestScripts(t *testing.T) {
 		t.Errorf("subscript: %+v", a)
 	}
 	a = at("p_{T}^{γ_{1}}") // superscript above the subscript, nested 1 below its γ
-	if len(a) != 4 || math.Abs(a[1].x-a[2].x) > 1e-9 || a[2].y != 38 || math.Abs(a[3].y-(38-0.2*70)) > 1e-9 || math.Abs(a[3].k/a[0].k-0.49) > 1e-9 {
+	if len(a) != 4 || math.Abs(a[1].x-a[2].x) > 1e-9 || math.Abs(a[2].y-44) > 1e-9 || math.Abs(a[3].y-(44-0.2*70)) > 1e-9 || math.Abs(a[3].k/a[0].k-0.49) > 1e-9 {
 		t.Errorf("nested scripts: %+v", a)
+	}
+	if a = at("p_{T}^{γ}"); len(a) != 3 || a[1].y+capHeight*70 > a[2].y-descent*70 {
+		t.Errorf("the superscript touches the subscript: %+v", a)
 	}
 	if got, want := at("fb^{-1}")[2].g, fonts[regular].glyph(regular, '−'); got != want {
 		t.Error("a hyphen before a digit in a script is no minus")

@@ -29,6 +29,7 @@ const (
 const (
 	subShift   = -0.20
 	superShift = +0.38
+	stackShift = 0.06 // how much farther each goes when both stand above each other, so that a γ does not touch a T
 	scriptSize = 0.70
 	maxNesting = 8 // deeper braces keep the size of the eighth
 	capHeight  = 0.716
@@ -200,12 +201,13 @@ func (l *line) run(s []rune, x, y, size float64, depth int) float64 {
 	for i := 0; i < len(s); i++ {
 		if j := script(s, i); j > 0 {
 			// a subscript and a superscript side by side stand above each other
-			end := l.script(s, i, j, x, y, size, depth)
 			if k := script(s, j+1); k > 0 && s[j+1] != s[i] {
-				end = max(end, l.script(s, j+1, k, x, y, size, depth))
-				j = k
+				first := l.script(s, i, j, x, y, size, stackShift, depth)
+				x, i = max(first, l.script(s, j+1, k, x, y, size, stackShift, depth)), k
+			} else {
+				x, i = l.script(s, i, j, x, y, size, 0, depth), j
 			}
-			x, i, last = end, j, -1
+			last = -1
 			continue
 		}
 		r := s[i]
@@ -225,10 +227,11 @@ func (l *line) run(s []rune, x, y, size float64, depth int) float64 {
 	return x
 }
 
-func (l *line) script(s []rune, i, j int, x, y, size float64, depth int) float64 {
-	shift := subShift
+// script places the script s[i:j+1], farther from the line by a share of its size, and returns where it ends.
+func (l *line) script(s []rune, i, j int, x, y, size, farther float64, depth int) float64 {
+	shift := subShift - farther
 	if s[i] == '^' {
-		shift = superShift
+		shift = superShift + farther
 	}
 	small := size * scriptSize
 	if depth >= maxNesting {
